@@ -1,1 +1,45 @@
-//! stub
+//! The engine: how any job waits, runs, fails and ends. Knows no kind of job.
+//!
+//! Postgres remembers, Redis is quick: the [`outbox`] is the one door in, the [`ledger`] says what every job became, and
+//! Redis holds only what is ready, delayed or leased. `docs/ARCHITECTURE.md` draws how a job flows; each script in `lua/`
+//! states its contract.
+
+pub mod backend;
+pub mod dead;
+pub mod engine;
+pub mod envelope;
+pub mod failure;
+mod fetch;
+mod heartbeat;
+pub mod job;
+pub mod keys;
+pub mod lease;
+pub mod ledger;
+pub mod limit;
+pub mod outbox;
+pub mod policy;
+pub mod ready;
+pub mod reconcile;
+pub mod retry;
+mod running;
+pub mod schedule;
+mod scripts;
+pub mod settle;
+pub mod state;
+pub mod wake;
+
+pub use engine::Engine;
+pub use failure::{Failure, Outcome};
+pub use job::{Catalog, Job, Kind, Run};
+pub use policy::{Policy, Queue};
+pub use schedule::Schedule;
+pub use state::State;
+
+runtime::id_type!(
+    /// A job's id.
+    JobId
+);
+runtime::id_type!(
+    /// A worker's id: new for each start of a process, one for each queue it works on. Leases belong to it, never to a name.
+    WorkerId
+);

@@ -1,1 +1,16 @@
-//! stub
+//! What every process needs before it works: time, environment, ids, secrets, Postgres, Redis, telemetry, shutdown, retries.
+//!
+//! Knows nothing of queues or jobs. Everything that comes from outside (time, chance, environment) can be handed in,
+//! so that tests own it.
+
+pub mod clock;
+pub mod env;
+pub mod ids;
+pub mod postgres;
+pub mod redis;
+pub mod retry;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,15 @@
+-- Puts entries on a queue.
+-- KEYS: ring, delayed, group list prefix
+-- ARGV: wake channel, then pairs of: due (milliseconds since 1970; 0 for now), entry. At most 500 pairs.
+-- Returns: nothing. Pushing an entry twice leaves two copies; the ledger runs one.
+local ready, later = {}, {}
+for i = 2, #ARGV, 2 do
+  if ARGV[i] == '0' then
+    ready[#ready + 1] = ARGV[i + 1]
+  else
+    later[#later + 1] = ARGV[i]
+    later[#later + 1] = ARGV[i + 1]
+  end
+end
+if #later > 0 then redis.call('ZADD', KEYS[2], unpack(later)) end
+put_ready(KEYS[1], KEYS[3], ARGV[1], ready)

@@ -1,0 +1,325 @@
+//! What a kind of job is, and the catalog of all kinds: the one table that registration, enqueueing, schedules, pages and
+//! the README are made from.
+
+use std::{marker::PhantomData, panic::Location, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sqlx::PgConnection;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    JobId,
+    failure::{Failure, Outcome},
+    outbox::{Cause, NewJob},
+    policy::Policy,
+    schedule::Schedule,
+};
+
+/// A kind of job. The struct that implements it is the payload: ids and choices only, never a name, an address or a
+/// secret, because payloads are stored and shown to operators.
+pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The kind's name: the struct's in snake case, and its file's.
+    const KIND: &'static str;
+    /// What it does, in one sentence for tables of kinds.
+    const SUMMARY: &'static str;
+    /// What it asks of the engine.
+    const POLICY: Policy;
+    /// When it fires by itself.
+    const SCHEDULE: Option<Schedule> = None;
+
+    /// What a run may use.
+    type Context: Send + Sync + 'static;
+    /// What a run reports; the ledger, the log line and the console show it.
+    type Report: Serialize + Send;
+
+    /// Whom the job is for, usually a seller: groups of a queue take turns. 1 to 100 bytes.
+    fn group(&self) -> String;
+
+    /// Does the work, so that doing it twice is harmless.
+    fn run(&self, context: &Self::Context, run: &Run) -> impl Future<Output = Outcome<Self::Report>> + Send;
+
+    /// The jobs of one tick of the schedule.
+    fn tick(connection: &mut PgConnection) -> impl Future<Output = Result<Vec<Self>, sqlx::Error>> + Send {
+        let _ = connection;
+        async { Ok(Vec::new()) }
+    }
+}
+
+/// One run of a job.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The job.
+    pub id: JobId,
+    /// Which attempt this is, from 1.
+    pub attempt: i32,
+    /// Token of the claim: a later claim has a higher one.
+    pub fence: i64,
+    /// When the job must be done, where somebody promised that.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// Cancelled when the run should stop: the worker stops, or its lease is lost.
+    pub stop: CancellationToken,
+}
+
+/// Why a payload was not accepted.
+#[derive(Debug, Error)]
+pub enum PayloadError {
+    /// No such kind.
+    #[error("there is no kind `{kind}`{}; the kinds are {known}", did_you_mean(.close))]
+    UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// A kind with a similar name.
+        close: Option<&'static str>,
+        /// All of them.
+        known: String,
+    },
+    /// It does not parse as the kind's payload.
+    #[error("the payload does not fit `{kind}`: {why}")]
+    DoesNotFit {
+        /// The kind.
+        kind: &'static str,
+        /// What the parser said; never the payload itself.
+        why: String,
+    },
+}
+
+fn did_you_mean(close: &Option<&'static str>) -> String {
+    close.map(|name| format!(", did you mean `{name}`?")).unwrap_or_default()
+}
+
+type Prepare = fn(Value, Cause) -> Result<NewJob, PayloadError>;
+type Execute<C> = fn(Arc<C>, Value, Run) -> BoxFuture<'static, Outcome<Value>>;
+type Tick = for<'c> fn(&'c mut PgConnection) -> BoxFuture<'c, Result<Vec<NewJob>, sqlx::Error>>;
+
+/// A kind as a value.
+pub struct Kind<C> {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub summary: &'static str,
+    /// What it asks of the engine.
+    pub policy: Policy,
+    /// When it fires by itself.
+    pub schedule: Option<Schedule>,
+    /// The file that defines it.
+    pub file: &'static str,
+    prepare: Prepare,
+    execute: Execute<C>,
+    tick: Tick,
+    context: PhantomData<fn(&C)>,
+}
+
+impl<C: Send + Sync + 'static> Kind<C> {
+    /// The kind that `J` is.
+    #[must_use]
+    #[track_caller]
+    pub fn of<J: Job<Context = C>>() -> Self {
+        Self {
+            name: J::KIND,
+            summary: J::SUMMARY,
+            policy: J::POLICY,
+            schedule: J::SCHEDULE,
+            file: Location::caller().file(),
+            prepare: |payload, cause| Ok(NewJob::of(&parse::<J>(payload)?, cause)),
+            execute: |context, payload, run| {
+                Box::pin(async move {
+                    let job = parse::<J>(payload).map_err(Failure::reject)?;
+                    let report = job.run(&context, &run).await?;
+                    serde_json::to_value(report).map_err(Failure::reject)
+                })
+            },
+            tick: |connection| {
+                Box::pin(async move {
+                    let jobs = J::tick(connection).await?;
+                    Ok(jobs.iter().map(|job| NewJob::of(job, Cause::Schedule)).collect())
+                })
+            },
+            context: PhantomData,
+        }
+    }
+
+    /// Runs a job of this kind once. The only caller is the worker.
+    pub fn execute(&self, context: Arc<C>, payload: Value, run: Run) -> BoxFuture<'static, Outcome<Value>> {
+        (self.execute)(context, payload, run)
+    }
+
+    /// The jobs of one tick of its schedule.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tick(&self, connection: &mut PgConnection) -> Result<Vec<NewJob>, sqlx::Error> {
+        (self.tick)(connection).await
+    }
+}
+
+fn parse<J: Job>(payload: Value) -> Result<J, PayloadError> {
+    serde_json::from_value(payload).map_err(|error| PayloadError::DoesNotFit {
+        kind: J::KIND,
+        // Serde quotes a value of the wrong type, and the value may be anything.
+        why: without_quoted_values(&error.to_string()),
+    })
+}
+
+/// Serde's message without the value it found: `invalid type: string "Ann", expected u32` may hold a person's name.
+fn without_quoted_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}(hidden){}", &message[..first], &message[last + 1..])
+        }
+        _ => message.to_owned(),
+    }
+}
+
+/// All kinds there are.
+pub struct Catalog<C> {
+    kinds: Vec<Kind<C>>,
+}
+
+impl<C: Send + Sync + 'static> Catalog<C> {
+    /// A catalog of these kinds.
+    ///
+    /// # Panics
+    /// When two have the same name: a program must not start with that.
+    #[must_use]
+    pub fn new(kinds: Vec<Kind<C>>) -> Self {
+        for (n, kind) in kinds.iter().enumerate() {
+            assert!(
+                !kinds[..n].iter().any(|other| other.name == kind.name),
+                "two kinds are called {}",
+                kind.name
+            );
+        }
+        Self { kinds }
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Kind<C>> {
+        self.kinds.iter().find(|kind| kind.name == name)
+    }
+
+    /// All kinds, in the order of the catalog.
+    pub fn iter(&self) -> impl Iterator<Item = &Kind<C>> {
+        self.kinds.iter()
+    }
+
+    /// Checks a payload from outside and makes a job of it.
+    ///
+    /// # Errors
+    /// When there is no such kind, or the payload does not fit it.
+    pub fn prepare(&self, kind: &str, payload: Value, cause: Cause) -> Result<NewJob, PayloadError> {
+        match self.get(kind) {
+            Some(known) => (known.prepare)(payload, cause),
+            None => Err(self.unknown(kind)),
+        }
+    }
+
+    /// The error that says which kinds there are.
+    #[must_use]
+    pub fn unknown(&self, kind: &str) -> PayloadError {
+        let known: Vec<_> = self.kinds.iter().map(|kind| kind.name).collect();
+        PayloadError::UnknownKind {
+            kind: kind.chars().take(100).collect(),
+            close: known
+                .iter()
+                .copied()
+                .filter(|name| distance(name, kind) <= 3)
+                .min_by_key(|name| distance(name, kind)),
+            known: known.join(", "),
+        }
+    }
+}
+
+/// How many letters to change, add or drop to get from one word to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().take(100).collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let change = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct CountStock {
+        seller: u32,
+    }
+
+    impl Job for CountStock {
+        const KIND: &'static str = "count_stock";
+        const SUMMARY: &'static str = "Counts.";
+        const POLICY: Policy = Policy::sync().unique();
+        type Context = ();
+        type Report = u32;
+
+        fn group(&self) -> String {
+            self.seller.to_string()
+        }
+
+        async fn run(&self, (): &(), _: &Run) -> Outcome<u32> {
+            Ok(self.seller + 1)
+        }
+    }
+
+    fn catalog() -> Catalog<()> {
+        Catalog::new(vec![Kind::of::<CountStock>()])
+    }
+
+    #[test]
+    fn an_unknown_kind_is_told_what_was_meant() {
+        let error =
+            catalog().prepare("count_stok", json!({}), Cause::Cli).expect_err("no such kind").to_string();
+        assert_eq!(
+            error,
+            "there is no kind `count_stok`, did you mean `count_stock`?; the kinds are count_stock"
+        );
+        let error = catalog().prepare("x", json!({}), Cause::Cli).expect_err("no such kind").to_string();
+        assert_eq!(error, "there is no kind `x`; the kinds are count_stock");
+    }
+
+    #[test]
+    fn a_payload_that_does_not_fit_is_told_why_but_not_shown() {
+        let error = catalog()
+            .prepare("count_stock", json!({"seller": "Ann Canary"}), Cause::Cli)
+            .expect_err("not a number")
+            .to_string();
+        assert!(error.contains("expected u32"), "{error}");
+        assert!(!error.contains("Ann"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_kind_runs_from_its_payload() {
+        let catalog = catalog();
+        let run =
+            Run { id: JobId::new(), attempt: 1, fence: 1, deadline_at: None, stop: CancellationToken::new() };
+        let kind = catalog.get("count_stock").expect("it is in the catalog");
+        let report = kind.execute(Arc::new(()), json!({"seller": 4}), run.clone()).await.expect("it runs");
+        assert_eq!(report, json!(5));
+        let failure = kind.execute(Arc::new(()), json!([]), run).await.expect_err("not a payload");
+        assert!(matches!(failure, Failure::Reject { .. }), "{failure:?}");
+    }
+
+    #[test]
+    #[should_panic(expected = "two kinds are called count_stock")]
+    fn two_kinds_of_one_name_do_not_start() {
+        drop(Catalog::new(vec![Kind::of::<CountStock>(), Kind::of::<CountStock>()]));
+    }
+}

@@ -1,0 +1,295 @@
+//! The memory: what every job became. A run begins and settles here before Redis is told.
+//!
+//! Two copies of a job may be in Redis (the relay or reconcile pushed it twice), and a worker that lost its lease may still
+//! be running. The ledger decides all the same: a run begins only with a higher fencing token than the last, never beside
+//! a run whose worker still holds the lease, and settles only under its own token.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use sqlx::{PgPool, postgres::PgExecutor};
+
+use crate::{JobId, WorkerId, retry::Verdict};
+
+/// What the ledger says when a run wants to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// Run it.
+    Run {
+        /// Failed attempts so far.
+        attempts: i32,
+        /// Workers lost while they ran it.
+        crashes: i32,
+        /// When it must be done.
+        deadline_at: Option<DateTime<Utc>>,
+    },
+    /// It has ended already: forget this copy.
+    Finished,
+    /// It is delayed until then: put this copy back.
+    NotDue(DateTime<Utc>),
+    /// It runs at this worker, as far as the ledger knows.
+    Running(WorkerId),
+    /// The ledger knows a higher token: Redis' clock went back.
+    FenceTooLow(i64),
+    /// The ledger does not know it: forget this copy.
+    Unknown,
+}
+
+/// How one run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The job.
+    pub id: JobId,
+    /// Token of its run.
+    pub fence: i64,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// Clocks of processes may differ by this much.
+const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(5);
+
+/// The ledger in Postgres. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pool: PgPool,
+}
+
+impl Ledger {
+    /// The ledger behind this pool.
+    #[must_use]
+    pub const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Begins runs of the jobs of one claim. One statement in the usual case, two when a copy is odd.
+    ///
+    /// # Errors
+    /// When the database fails; then none has begun.
+    pub async fn begin(
+        &self,
+        worker: WorkerId,
+        fence: i64,
+        ids: &[JobId],
+        now: DateTime<Utc>,
+    ) -> Result<HashMap<JobId, Begun>, sqlx::Error> {
+        let raw: Vec<_> = ids.iter().map(|id| id.0).collect();
+        let rows = sqlx::query!(
+            r#"
+            update jobs set state = 'running', worker = $2, fence = $3, started_at = $4, touched_at = $4, waits_for = null
+            where id = any($1) and fence < $3 and (state = 'ready' or (state = 'delayed' and due_at <= $5))
+            returning id, attempts, crashes, deadline_at
+            "#,
+            &raw,
+            worker.0,
+            fence,
+            now,
+            now + CLOCK_SLACK,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut begun: HashMap<_, _> = rows
+            .into_iter()
+            .map(|row| {
+                let run =
+                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at };
+                (JobId(row.id), run)
+            })
+            .collect();
+        let odd: Vec<_> = raw.into_iter().filter(|id| !begun.contains_key(&JobId(*id))).collect();
+        if !odd.is_empty() {
+            begun.extend(self.why_not(worker, fence, &odd).await?);
+        }
+        Ok(begun)
+    }
+
+    async fn why_not(
+        &self,
+        worker: WorkerId,
+        fence: i64,
+        ids: &[uuid::Uuid],
+    ) -> Result<Vec<(JobId, Begun)>, sqlx::Error> {
+        let rows = sqlx::query!(
+            "select id, state, due_at, worker, fence, attempts, crashes, deadline_at from jobs where id = any($1)",
+            ids
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let answer = |id: &uuid::Uuid| {
+            let Some(row) = rows.iter().find(|row| row.id == *id) else { return Begun::Unknown };
+            match (row.state.as_str(), row.worker.map(WorkerId)) {
+                ("done" | "dead" | "cancelled", _) => Begun::Finished,
+                // The statement above did its work, but the answer was lost and it was sent again.
+                ("running", Some(at)) if row.fence == fence && at == worker => {
+                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
+                }
+                ("running", Some(at)) if row.fence < fence => Begun::Running(at),
+                _ if row.fence >= fence => Begun::FenceTooLow(row.fence),
+                _ => Begun::NotDue(row.due_at),
+            }
+        };
+        Ok(ids.iter().map(|id| (JobId(*id), answer(id))).collect())
+    }
+
+    /// Begins runs of jobs whose workers lost their leases. Counts a crash each; a job with `max_crashes` of them is dead
+    /// and answered as finished.
+    ///
+    /// # Errors
+    /// When the database fails; then none has begun.
+    pub async fn take_over(
+        &self,
+        worker: WorkerId,
+        fence: i64,
+        lost: &[(JobId, WorkerId, i32)],
+        now: DateTime<Utc>,
+    ) -> Result<HashMap<JobId, Begun>, sqlx::Error> {
+        let ids: Vec<_> = lost.iter().map(|(id, ..)| id.0).collect();
+        let from: Vec<_> = lost.iter().map(|(_, worker, _)| worker.0).collect();
+        let most: Vec<_> = lost.iter().map(|(.., most)| *most).collect();
+        let rows = sqlx::query!(
+            r#"
+            with lost as (
+                select jobs.id, given.worker, given.most, jobs.crashes + 1 >= given.most as dead
+                from jobs join unnest($1::uuid[], $2::uuid[], $3::int[]) as given (id, worker, most) on given.id = jobs.id
+                where jobs.state = 'running' and jobs.worker = given.worker and jobs.fence < $5
+                for update of jobs
+            ), noted as (
+                insert into failures (job_id, at, fence, decision, error, worker)
+                select id, $6, $5, 'crash', 'the worker that ran the job was lost', worker from lost
+                on conflict do nothing
+            )
+            update jobs set
+                crashes = jobs.crashes + 1, fence = $5, touched_at = $6,
+                state = case when dead then 'dead' else 'running' end,
+                finished_at = case when dead then $6 end,
+                last_error = case when dead
+                    then 'the job was running each of the ' || lost.most || ' times that its worker was lost'
+                    else last_error end,
+                worker = $4, started_at = $6, waits_for = null
+            from lost where jobs.id = lost.id
+            returning jobs.id, jobs.attempts, jobs.crashes, jobs.deadline_at, lost.dead as "dead!"
+            "#,
+            &ids,
+            &from,
+            &most,
+            worker.0,
+            fence,
+            now,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let answer = if row.dead {
+                    Begun::Finished
+                } else {
+                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
+                };
+                (JobId(row.id), answer)
+            })
+            .collect())
+    }
+
+    /// Settles runs. Returns the jobs it accepted; the others' tokens are no longer the last ones, so what those runs
+    /// say does not count.
+    ///
+    /// # Errors
+    /// When the database fails; then none is settled.
+    pub async fn settle(
+        &self,
+        settled: &[Settled],
+        now: DateTime<Utc>,
+    ) -> Result<HashSet<JobId>, sqlx::Error> {
+        settle(&self.pool, settled, now).await
+    }
+}
+
+/// What a verdict writes.
+#[derive(Default)]
+struct Change {
+    state: &'static str,
+    report: Option<Value>,
+    error: Option<String>,
+    decision: Option<&'static str>,
+    due_at: Option<DateTime<Utc>>,
+    waits_for: Option<String>,
+}
+
+fn change(verdict: &Verdict) -> Option<Change> {
+    Some(match verdict.clone() {
+        Verdict::Done { report } => Change { state: "done", report: Some(report), ..Change::default() },
+        Verdict::Retry { due_at, error } => Change {
+            state: "delayed",
+            error: Some(error),
+            decision: Some("retry"),
+            due_at: Some(due_at),
+            waits_for: Some("the next attempt".to_owned()),
+            ..Change::default()
+        },
+        Verdict::Snooze { due_at, waits_for } => {
+            Change { state: "delayed", due_at: Some(due_at), waits_for: Some(waits_for), ..Change::default() }
+        }
+        Verdict::Dead { error } => {
+            Change { state: "dead", error: Some(error), decision: Some("reject"), ..Change::default() }
+        }
+        Verdict::HandBack => Change { state: "ready", ..Change::default() },
+        Verdict::LeaseLost => return None,
+    })
+}
+
+async fn settle(
+    executor: impl PgExecutor<'_>,
+    settled: &[Settled],
+    now: DateTime<Utc>,
+) -> Result<HashSet<JobId>, sqlx::Error> {
+    let (mut ids, mut fences, mut states, mut reports) = (vec![], vec![], vec![], vec![]);
+    let (mut errors, mut decisions, mut due, mut waits) = (vec![], vec![], vec![], vec![]);
+    for run in settled {
+        let Some(change) = change(&run.verdict) else { continue };
+        ids.push(run.id.0);
+        fences.push(run.fence);
+        states.push(change.state.to_owned());
+        reports.push(change.report);
+        errors.push(change.error);
+        decisions.push(change.decision.map(str::to_owned));
+        due.push(change.due_at);
+        waits.push(change.waits_for);
+    }
+    let rows = sqlx::query_scalar!(
+        r#"
+        with settled as (
+            update jobs set
+                state = given.state, report = given.report, touched_at = $9::timestamptz,
+                last_error = coalesce(given.error, jobs.last_error),
+                due_at = coalesce(given.due_at, jobs.due_at),
+                waits_for = given.waits_for,
+                attempts = jobs.attempts + (given.decision is not null)::int,
+                snoozes = jobs.snoozes + (given.state = 'delayed' and given.decision is null)::int,
+                finished_at = case when given.state in ('done', 'dead') then $9::timestamptz end
+            from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
+                as given (id, fence, state, report, error, decision, due_at, waits_for)
+            where jobs.id = given.id and jobs.fence = given.fence and jobs.state = 'running'
+            returning jobs.id, jobs.fence, jobs.worker, given.error, given.decision
+        ), noted as (
+            insert into failures (job_id, at, fence, decision, error, worker)
+            select id, $9::timestamptz, fence, decision, error, worker from settled where decision is not null
+            on conflict do nothing
+        )
+        select id as "id!" from settled
+        "#,
+        &ids,
+        &fences,
+        &states,
+        &reports as &[Option<Value>],
+        &errors as &[Option<String>],
+        &decisions as &[Option<String>],
+        &due as &[Option<DateTime<Utc>>],
+        &waits as &[Option<String>],
+        now,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(JobId).collect())
+}

@@ -1,0 +1,328 @@
+//! The one door in: a job is born as a row of the ledger and of the outbox, in the transaction of the thing it follows
+//! from. No job can exist without the fact that caused it, or the other way round.
+//!
+//! The relay (a service of the scheduler) takes rows out and pushes them to Redis. It pushes before it commits: a crash in
+//! between pushes again, which is harmless, because the ledger runs one copy.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use thiserror::Error;
+
+use crate::{Engine, JobId, envelope::Envelope, job::Job, policy::Queue, ready::Entry, state::State};
+
+/// Most bytes of a payload's JSON text. Payloads are ids and choices; what is larger belongs into a table.
+pub const MAX_PAYLOAD_BYTES: usize = 65_536;
+/// Most bytes of a group's name.
+pub const MAX_GROUP_BYTES: usize = 100;
+
+/// Which door a job came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A schedule's tick.
+    Schedule,
+    /// A person at a terminal.
+    Cli,
+    /// A person at the console.
+    Console,
+    /// Another job.
+    Job(JobId),
+}
+
+impl Cause {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Cli => "cli",
+            Self::Console => "console",
+            Self::Job(_) => "job",
+        }
+    }
+}
+
+/// A job that is not yet enqueued.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// What sort of work.
+    pub kind: String,
+    /// Where it waits.
+    pub queue: Queue,
+    /// Whom it is for.
+    pub group: String,
+    /// Ids and choices.
+    pub payload: Value,
+    /// At most one unfinished job may carry it.
+    pub unique_key: Option<String>,
+    /// At most one job ever may carry it.
+    pub idempotency_key: Option<String>,
+    /// Not before this moment.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Must be done by this moment.
+    pub deadline_at: Option<DateTime<Utc>>,
+    /// Which door.
+    pub cause: Cause,
+}
+
+impl NewJob {
+    /// The job that `job` describes.
+    #[must_use]
+    pub fn of<J: Job>(job: &J, cause: Cause) -> Self {
+        // A payload type that cannot be written as JSON is refused at the door, as null is not what any kind parses.
+        let payload = serde_json::to_value(job).unwrap_or(Value::Null);
+        Self {
+            id: JobId::new(),
+            kind: J::KIND.to_owned(),
+            queue: J::POLICY.queue,
+            group: job.group(),
+            unique_key: J::POLICY.unique.then(|| format!("{}:{payload}", J::KIND)),
+            payload,
+            idempotency_key: None,
+            due_at: None,
+            deadline_at: None,
+            cause,
+        }
+    }
+
+    /// Not before this moment.
+    #[must_use]
+    pub fn due_at(mut self, moment: DateTime<Utc>) -> Self {
+        self.due_at = Some(moment);
+        self
+    }
+
+    /// At most one job ever with this key.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+}
+
+/// What became of a job at the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is enqueued.
+    New(JobId),
+    /// Another one with the same unique or idempotency key is there already.
+    Exists(JobId),
+}
+
+impl Enqueued {
+    /// The job that will do the work, or did it.
+    #[must_use]
+    pub const fn id(self) -> JobId {
+        match self {
+            Self::New(id) | Self::Exists(id) => id,
+        }
+    }
+}
+
+/// Why a job was refused at the door. Nothing was enqueued.
+#[derive(Debug, Error)]
+pub enum EnqueueError {
+    /// Too large.
+    #[error(
+        "the payload of `{kind}` has {bytes} bytes, more than the {MAX_PAYLOAD_BYTES} allowed; \
+         store the data in a table and put its id into the payload"
+    )]
+    TooLarge {
+        /// The kind.
+        kind: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// Postgres cannot store it.
+    #[error("the payload of `{kind}` holds the character U+0000, which cannot be stored")]
+    NullCharacter {
+        /// The kind.
+        kind: String,
+    },
+    /// Its group has no name, or too long a one.
+    #[error("the group of `{kind}` must have 1 to {MAX_GROUP_BYTES} bytes, not {bytes}")]
+    Group {
+        /// The kind.
+        kind: String,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The database failed.
+    #[error("could not write the job")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Enqueues jobs in the caller's transaction: they exist when it commits. The answers come in the order of `jobs`.
+///
+/// # Errors
+/// When one of them is refused, or the database fails; then none is enqueued.
+pub async fn enqueue(
+    connection: &mut PgConnection,
+    jobs: &[NewJob],
+    now: DateTime<Utc>,
+) -> Result<Vec<Enqueued>, EnqueueError> {
+    let mut payloads = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        payloads.push(checked_payload(job)?);
+    }
+    let ids: Vec<_> = jobs.iter().map(|job| job.id.0).collect();
+    let kinds: Vec<_> = jobs.iter().map(|job| job.kind.clone()).collect();
+    let queues: Vec<_> = jobs.iter().map(|job| job.queue.name().to_owned()).collect();
+    let groups: Vec<_> = jobs.iter().map(|job| job.group.clone()).collect();
+    let unique: Vec<_> = jobs.iter().map(|job| job.unique_key.clone()).collect();
+    let idempotency: Vec<_> = jobs.iter().map(|job| job.idempotency_key.clone()).collect();
+    let due: Vec<_> = jobs.iter().map(|job| job.due_at.unwrap_or(now)).collect();
+    let deadlines: Vec<_> = jobs.iter().map(|job| job.deadline_at).collect();
+    let causes: Vec<_> = jobs.iter().map(|job| job.cause.name().to_owned()).collect();
+    let caused_by: Vec<_> = jobs
+        .iter()
+        .map(|job| match job.cause {
+            Cause::Job(id) => Some(id.0),
+            _ => None,
+        })
+        .collect();
+
+    let born: Vec<_> = sqlx::query_scalar!(
+        r#"
+        with born as (
+            insert into jobs (id, kind, queue, group_name, payload, state, unique_key, idempotency_key, cause, caused_by,
+                created_at, touched_at, due_at, deadline_at)
+            select id, kind, queue, group_name, payload::jsonb, case when due_at > $12 then 'delayed' else 'ready' end,
+                unique_key, idempotency_key, cause, caused_by, $12, $12, due_at, deadline_at
+            from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+                $9::timestamptz[], $10::text[], $11::uuid[])
+                as given (id, kind, queue, group_name, payload, unique_key, idempotency_key, due_at, deadline_at, cause, caused_by)
+            on conflict do nothing
+            returning id
+        )
+        insert into outbox (job_id) select id from born returning job_id
+        "#,
+        &ids,
+        &kinds,
+        &queues,
+        &groups,
+        &payloads,
+        &unique as &[Option<String>],
+        &idempotency as &[Option<String>],
+        &due,
+        &deadlines as &[Option<DateTime<Utc>>],
+        &causes,
+        &caused_by as &[Option<uuid::Uuid>],
+        now,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+
+    if born.len() == jobs.len() {
+        return Ok(jobs.iter().map(|job| Enqueued::New(job.id)).collect());
+    }
+    let taken: Vec<&NewJob> = jobs.iter().filter(|job| !born.contains(&job.id.0)).collect();
+    let existing = existing(connection, &taken).await?;
+    Ok(jobs
+        .iter()
+        .map(|job| match existing.get(&job.id) {
+            Some(other) => Enqueued::Exists(*other),
+            None => Enqueued::New(job.id),
+        })
+        .collect())
+}
+
+fn checked_payload(job: &NewJob) -> Result<String, EnqueueError> {
+    let text = job.payload.to_string();
+    if text.len() > MAX_PAYLOAD_BYTES {
+        return Err(EnqueueError::TooLarge { kind: job.kind.clone(), bytes: text.len() });
+    }
+    if text.contains("\\u0000") {
+        return Err(EnqueueError::NullCharacter { kind: job.kind.clone() });
+    }
+    if job.group.is_empty() || job.group.len() > MAX_GROUP_BYTES {
+        return Err(EnqueueError::Group { kind: job.kind.clone(), bytes: job.group.len() });
+    }
+    Ok(text)
+}
+
+/// For jobs that were not written: which ones were there already.
+async fn existing(
+    connection: &mut PgConnection,
+    taken: &[&NewJob],
+) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
+    let unique: Vec<_> = taken.iter().filter_map(|job| job.unique_key.clone()).collect();
+    let idempotency: Vec<_> = taken.iter().filter_map(|job| job.idempotency_key.clone()).collect();
+    let rows = sqlx::query!(
+        r#"
+        select id, unique_key, idempotency_key, state in ('ready', 'delayed', 'running') as "unfinished!"
+        from jobs
+        where (unique_key = any($1) and state in ('ready', 'delayed', 'running')) or idempotency_key = any($2)
+        "#,
+        &unique,
+        &idempotency,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(taken
+        .iter()
+        .filter_map(|job| {
+            let same = rows.iter().find(|row| {
+                (job.idempotency_key.is_some() && row.idempotency_key == job.idempotency_key)
+                    || (job.unique_key.is_some() && row.unfinished && row.unique_key == job.unique_key)
+            })?;
+            Some((job.id, JobId(same.id)))
+        })
+        .collect())
+}
+
+/// Moves up to `most` jobs from the outbox to Redis. Returns how many; call again while that is `most`.
+///
+/// # Errors
+/// When Postgres or Redis fails; then nothing has left the outbox.
+pub async fn relay(pool: &PgPool, engine: &Engine, most: usize) -> Result<usize, RelayError> {
+    let mut transaction = pool.begin().await?;
+    let rows = sqlx::query!(
+        r#"
+        with taken as (
+            delete from outbox where job_id in
+                (select job_id from outbox order by job_id limit $1 for update skip locked)
+            returning job_id
+        )
+        select taken.job_id as "id!", kind as "kind?", queue as "queue?", group_name as "group_name?",
+            payload::text as payload, state as "state?", due_at as "due_at?"
+        from taken left join jobs on jobs.id = taken.job_id and state in ('ready', 'delayed')
+        order by taken.job_id
+        "#,
+        i64::try_from(most).unwrap_or(i64::MAX),
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let count = rows.len();
+    let mut by_queue: BTreeMap<Queue, Vec<Entry>> = BTreeMap::new();
+    for row in rows {
+        // Cancelled before it was relayed: nothing to push.
+        let (Some(kind), Some(queue), Some(group), Some(payload)) =
+            (row.kind, row.queue, row.group_name, row.payload)
+        else {
+            continue;
+        };
+        let Ok(queue) = queue.parse() else { continue };
+        let delayed = row.state.as_deref() == Some(State::Delayed.name());
+        let envelope = Envelope { id: JobId(row.id), group, kind, payload: payload.into_bytes() };
+        by_queue.entry(queue).or_default().push((row.due_at.filter(|_| delayed), envelope));
+    }
+    for (queue, entries) in by_queue {
+        engine.push(queue, &entries).await?;
+    }
+    transaction.commit().await?;
+    Ok(count)
+}
+
+/// Why jobs stayed in the outbox.
+#[derive(Debug, Error)]
+pub enum RelayError {
+    /// Postgres failed.
+    #[error("could not take jobs out of the outbox")]
+    Database(#[from] sqlx::Error),
+    /// Redis failed.
+    #[error("could not push jobs to Redis")]
+    Redis(#[from] redis::RedisError),
+}
