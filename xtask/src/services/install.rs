@@ -73,8 +73,8 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update
-apt-get install -y --no-install-recommends "$@"
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends "$@"
 if [ -d /run/systemd/system ]; then
     for unit in redis-server postgresql; do
         case " $* " in *" $unit "*) systemctl disable --quiet "$unit" ;; esac
