@@ -1,1 +1,11 @@
-//! stub
+//! What we do: the kinds of jobs, Amazon's Selling Partner API, and the tables behind them.
+//!
+//! A kind is one file in [`kinds`], named in the [`catalog`]; everything a run may use comes through [`context::Context`].
+
+pub mod catalog;
+pub mod config;
+pub mod context;
+pub mod keyring;
+pub mod kinds;
+pub mod sp_api;
+pub mod store;

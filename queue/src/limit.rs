@@ -6,8 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use redis::RedisResult;
 use runtime::{clock::Clock, redis::Redis};
+use thiserror::Error;
 
 use crate::{keys::BudgetKeys, scripts};
 
@@ -29,6 +29,17 @@ pub enum Grant {
     Now,
     /// Call at this moment; it is set aside for the ticket.
     At(DateTime<Utc>),
+}
+
+/// Why a budget could not be asked or changed.
+#[derive(Debug, Error)]
+pub enum BudgetError {
+    /// Redis failed.
+    #[error("could not reach the budgets in Redis")]
+    Redis(#[from] redis::RedisError),
+    /// What is stored is not what the scripts write.
+    #[error("the budget's answer is not a moment")]
+    Answer,
 }
 
 /// How long a slot that nobody came for is remembered.
@@ -55,7 +66,7 @@ impl Budgets {
     ///
     /// # Errors
     /// When Redis fails.
-    pub async fn ask(&self, budget: &Budget, ticket: &str) -> RedisResult<Grant> {
+    pub async fn ask(&self, budget: &Budget, ticket: &str) -> Result<Grant, BudgetError> {
         let keys = BudgetKeys::new(self.redis.prefix(), &budget.name);
         let now = self.clock.now();
         let moment: String = scripts::BUDGET_ASK
@@ -76,7 +87,7 @@ impl Budgets {
     ///
     /// # Errors
     /// When Redis fails.
-    pub async fn drain(&self, budget: &Budget) -> RedisResult<DateTime<Utc>> {
+    pub async fn drain(&self, budget: &Budget) -> Result<DateTime<Utc>, BudgetError> {
         let keys = BudgetKeys::new(self.redis.prefix(), &budget.name);
         let moment: String = scripts::BUDGET_DRAIN
             .key(keys.bucket)
@@ -92,14 +103,15 @@ impl Budgets {
     ///
     /// # Errors
     /// When Redis fails.
-    pub async fn move_rate(&self, budget: &Budget, rate: f64) -> RedisResult<()> {
+    pub async fn move_rate(&self, budget: &Budget, rate: f64) -> Result<(), BudgetError> {
         let keys = BudgetKeys::new(self.redis.prefix(), &budget.name);
         scripts::BUDGET_MOVE
             .key(keys.bucket)
             .arg(interval_us(rate))
             .arg(BELIEVE_RATE.as_millis().to_string())
             .invoke_async::<()>(&mut self.redis.connection())
-            .await
+            .await?;
+        Ok(())
     }
 }
 
@@ -108,9 +120,6 @@ fn interval_us(rate: f64) -> i64 {
     (1_000_000.0 / rate.clamp(1e-6, 1e6)).ceil() as i64
 }
 
-fn moment_of(text: &str) -> RedisResult<DateTime<Utc>> {
-    text.parse()
-        .ok()
-        .and_then(DateTime::from_timestamp_micros)
-        .ok_or_else(|| (redis::ErrorKind::UnexpectedReturnType, "the budget's answer is not a moment").into())
+fn moment_of(text: &str) -> Result<DateTime<Utc>, BudgetError> {
+    text.parse().ok().and_then(DateTime::from_timestamp_micros).ok_or(BudgetError::Answer)
 }

@@ -1,0 +1,159 @@
+//! Settings of what we do, from the environment.
+
+use std::time::Duration;
+
+use runtime::{
+    env::{EnvError, Environment, Variable},
+    secret::SecretString,
+};
+use url::Url;
+
+use crate::keyring::{Keyring, KeyringError};
+
+/// The variables that workers and the console read beside those of every process.
+pub const VARIABLES: &[Variable] =
+    &[LWA_CLIENT_ID, LWA_CLIENT_SECRET, LWA_ENDPOINT, SP_API_ENDPOINT, SP_API_TIMEOUT, KEYS];
+
+/// Who we are at Login with Amazon.
+pub const LWA_CLIENT_ID: Variable = Variable {
+    name: "LWA_CLIENT_ID",
+    doc: "Client id of our application at Login with Amazon.",
+    default: None,
+    example: "amzn1.application-oa2-client.0123456789abcdef",
+    secret: false,
+};
+/// What proves it.
+pub const LWA_CLIENT_SECRET: Variable = Variable {
+    name: "LWA_CLIENT_SECRET",
+    doc: "Client secret of our application at Login with Amazon; Amazon wants a new one every 180 days.",
+    default: None,
+    example: "amzn1.oa2-cs.v1.change-me",
+    secret: true,
+};
+/// Where tokens come from.
+pub const LWA_ENDPOINT: Variable = Variable {
+    name: "LWA_ENDPOINT",
+    doc: "Where Login with Amazon gives tokens; https, or http on loopback for the sandbox.",
+    default: Some("https://api.amazon.com/auth/o2/token"),
+    example: "https://api.amazon.com/auth/o2/token",
+    secret: false,
+};
+/// A stand-in for all regions.
+pub const SP_API_ENDPOINT: Variable = Variable {
+    name: "SP_API_ENDPOINT",
+    doc: "One address instead of Amazon's regional ones, for the sandbox; `amazon` means Amazon's own.",
+    default: Some("amazon"),
+    example: "amazon",
+    secret: false,
+};
+/// Longest call.
+pub const SP_API_TIMEOUT: Variable = Variable {
+    name: "SP_API_TIMEOUT_SECONDS",
+    doc: "Longest time of one call to Amazon, in seconds.",
+    default: Some("20"),
+    example: "20",
+    secret: false,
+};
+/// What encrypts at rest.
+pub const KEYS: Variable = Variable {
+    name: "AMZIGO_KEYS",
+    doc: "Key ring for data at rest: `id:base64 of 32 bytes`, several separated by commas; the first one encrypts, all decrypt. `amzigo new-key` makes one.",
+    default: None,
+    example: "2026-11:Y2hhbmdlLW1lLWNoYW5nZS1tZS1jaGFuZ2UtbWUtY2g=",
+    secret: true,
+};
+
+/// How to reach Amazon.
+#[derive(Debug, Clone)]
+pub struct AmazonSettings {
+    /// Our application's id.
+    pub client_id: String,
+    /// Our application's secret.
+    pub client_secret: SecretString,
+    /// Where tokens come from.
+    pub token_url: Url,
+    /// One address for all regions instead of Amazon's own.
+    pub endpoint: Option<Url>,
+    /// Longest call.
+    pub timeout: Duration,
+}
+
+impl AmazonSettings {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// When one is missing or wrong.
+    pub fn from_env(environment: &dyn Environment) -> Result<Self, EnvError> {
+        let endpoint = match SP_API_ENDPOINT.read(environment)?.as_str() {
+            "amazon" => None,
+            address => Some(safe_url(&SP_API_ENDPOINT, address)?),
+        };
+        Ok(Self {
+            client_id: LWA_CLIENT_ID.read(environment)?,
+            client_secret: LWA_CLIENT_SECRET.read(environment)?.into(),
+            token_url: safe_url(&LWA_ENDPOINT, &LWA_ENDPOINT.read(environment)?)?,
+            endpoint,
+            timeout: Duration::from_secs(SP_API_TIMEOUT.parse(environment)?),
+        })
+    }
+}
+
+/// Tokens travel only encrypted, or not beyond this host.
+fn safe_url(variable: &Variable, raw: &str) -> Result<Url, EnvError> {
+    let url: Url = raw.parse().map_err(|error| variable.invalid(raw, error))?;
+    let loopback = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        _ => Err(variable.invalid(raw, "tokens may only travel by https, or by http on loopback")),
+    }
+}
+
+/// Reads the key ring.
+///
+/// # Errors
+/// When it is missing or a key is not one.
+pub fn keyring(environment: &dyn Environment) -> Result<Keyring, EnvError> {
+    let raw = KEYS.read(environment)?;
+    raw.parse().map_err(|error: KeyringError| KEYS.invalid(&raw, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn settings(endpoint: &str) -> Result<AmazonSettings, EnvError> {
+        AmazonSettings::from_env(&HashMap::from([
+            ("LWA_CLIENT_ID", "id".to_owned()),
+            ("LWA_CLIENT_SECRET", "planted-secret".to_owned()),
+            ("SP_API_ENDPOINT", endpoint.to_owned()),
+        ]))
+    }
+
+    #[test]
+    fn examples_are_accepted() {
+        let examples: HashMap<_, _> = VARIABLES.iter().map(|v| (v.name, v.example.to_owned())).collect();
+        AmazonSettings::from_env(&examples).expect("the examples are right");
+        keyring(&examples).expect("the example is right");
+    }
+
+    #[test]
+    fn tokens_never_travel_in_the_clear_beyond_this_host() {
+        assert!(settings("http://127.0.0.1:8080").is_ok());
+        let error = settings("http://amazon.example").expect_err("not encrypted").to_string();
+        assert!(error.contains("https"), "{error}");
+    }
+
+    #[test]
+    fn the_secret_is_not_printed() {
+        let printed = format!("{:?}", settings("amazon").expect("complete"));
+        assert!(!printed.contains("planted-secret"), "{printed}");
+    }
+}

@@ -1,0 +1,39 @@
+//! What a run may use: time, the database, Amazon, keys. All is handed in, so that tests own it.
+
+use std::sync::Arc;
+
+use queue::limit::Budgets;
+use runtime::clock::Clock;
+use sqlx::PgPool;
+
+use crate::{config::AmazonSettings, keyring::Keyring, sp_api::SpApi};
+
+/// What a run may use.
+#[derive(Debug)]
+pub struct Context {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The database.
+    pub pool: PgPool,
+    /// Amazon's Selling Partner API.
+    pub sp_api: SpApi,
+    /// Keys for data at rest.
+    pub keyring: Arc<Keyring>,
+}
+
+impl Context {
+    /// The context that these make.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        pool: PgPool,
+        budgets: Budgets,
+        amazon: AmazonSettings,
+        keyring: Keyring,
+    ) -> Result<Self, reqwest::Error> {
+        let sp_api = SpApi::new(amazon, budgets, Arc::clone(&clock))?;
+        Ok(Self { clock, pool, sp_api, keyring: Arc::new(keyring) })
+    }
+}

@@ -1,0 +1,5 @@
+//! The kinds of jobs, one file each, all in the same six parts: what it promises, payload, policy and run, report, steps,
+//! tests.
+
+pub mod send_review_requests;
+pub mod sync_orders;

@@ -1,0 +1,15 @@
+//! Amazon's Selling Partner API: only what is allowed, within its usage plans, with every answer classified.
+//!
+//! `operations` is the closed list of what can be called. `client` is the only place that opens a socket to Amazon.
+
+pub mod answer;
+pub mod auth;
+pub mod client;
+pub mod operations;
+pub mod orders;
+pub mod regions;
+pub mod solicitations;
+
+pub use client::{CallError, Permit, SpApi};
+pub use operations::Operation;
+pub use regions::Region;

@@ -1,0 +1,391 @@
+//! The only place that opens a socket to Amazon.
+//!
+//! A call needs a [`Permit`] from the operation's budget first. Asking for it is a step of its own, so that a caller can
+//! write down what it is about to do between the permit and the call.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use queue::{
+    Failure,
+    limit::{Budget, BudgetError, Budgets, Grant},
+};
+use reqwest::{Method, Response, StatusCode, header::HeaderMap};
+use runtime::{
+    clock::Clock,
+    secret::{ExposeSecret, SecretString},
+};
+use thiserror::Error;
+use tokio::{sync::Mutex, time::Instant};
+use url::Url;
+
+use crate::{
+    config::AmazonSettings,
+    sp_api::{
+        answer::{Refusal, classify},
+        auth::{AuthError, Tokens},
+        operations::Operation,
+    },
+    store::sellers::{Seller, SellerId},
+};
+
+/// A wait this short is spent in the run; a longer one snoozes the job and frees its slot.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+/// How often a rate that Amazon keeps telling is written down again.
+const REMEMBER_RATE: Duration = Duration::from_secs(3_600);
+/// How long to wait when our own credentials are refused: a person must act.
+const CREDENTIALS_WAIT: Duration = Duration::from_secs(300);
+/// Most bytes of an answer that are read.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// Amazon refuses calls without it. Source: "Include a User-Agent header in all requests", read 2026-11-23.
+const USER_AGENT: &str =
+    concat!("Amzigo/", env!("CARGO_PKG_VERSION"), " (Language=Rust/1.95; Platform=Linux)");
+
+/// A request to Amazon. Made only by the modules of the operations.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) operation: Operation,
+    pub(super) path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+}
+
+/// The right to make one call of an operation for a seller now.
+#[derive(Debug)]
+#[must_use = "a permit takes a call from the budget"]
+pub struct Permit {
+    seller: SellerId,
+    operation: Operation,
+}
+
+/// A success.
+#[derive(Debug)]
+pub struct Success {
+    /// The body.
+    pub body: Vec<u8>,
+    /// Amazon's id of the request, for its support.
+    pub request_id: Option<String>,
+}
+
+/// Why a call did not succeed. Says nothing about what was asked: ids and bodies stay out of errors.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// The budget is empty until then.
+    #[error("the budget of {} is empty", .operation.entry().name)]
+    Wait {
+        /// Whose budget.
+        operation: Operation,
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// No token.
+    #[error("could not get an access token")]
+    Auth(#[from] AuthError),
+    /// Amazon answered and refused.
+    #[error("{} was refused with status {status}{}", .operation.entry().name, request_id_words(.request_id))]
+    Refused {
+        /// What was called.
+        operation: Operation,
+        /// The HTTP status.
+        status: u16,
+        /// What it means.
+        #[source]
+        refusal: Refusal,
+        /// Amazon's id of the request, for its support.
+        request_id: Option<String>,
+    },
+    /// The request never left: nothing happened at Amazon.
+    #[error("could not reach Amazon for {}", .operation.entry().name)]
+    NotSent {
+        /// What was to be called.
+        operation: Operation,
+        /// What failed.
+        #[source]
+        cause: reqwest::Error,
+    },
+    /// The request left, but no whole answer came: whether Amazon did what was asked is unknown.
+    #[error("no whole answer to {}: {why}", .operation.entry().name)]
+    NoAnswer {
+        /// What was called.
+        operation: Operation,
+        /// What failed.
+        why: String,
+    },
+    /// Not in the closed list: a bug of ours, stopped before the socket.
+    #[error("the request is not one that we may make")]
+    NotAllowed,
+    /// Redis failed.
+    #[error("could not ask the budget")]
+    Budget(#[from] BudgetError),
+}
+
+fn request_id_words(id: &Option<String>) -> String {
+    id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default()
+}
+
+impl CallError {
+    /// What Amazon's refusal means, if it was one.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused { refusal, .. } => Some(*refusal),
+            _ => None,
+        }
+    }
+
+    /// Whether Amazon may have done what was asked although no success was seen.
+    #[must_use]
+    pub const fn ambiguous(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Refused { refusal: Refusal::AmazonFailed, .. })
+    }
+
+    /// What a job does about it, where the kind has no better idea.
+    #[must_use]
+    pub fn into_failure(self, now: DateTime<Utc>) -> Failure {
+        match self {
+            Self::Wait { operation, until } => {
+                Failure::snooze(until, format!("budget {}", operation.entry().name))
+            }
+            Self::Auth(AuthError::OurCredentials) => {
+                metrics::counter!("amazon_credentials_refused_total").increment(1);
+                tracing::error!(
+                    "Amazon refuses our credentials: no seller can be served until they are right"
+                );
+                Failure::snooze(now + CREDENTIALS_WAIT, "our credentials at Amazon")
+            }
+            Self::Auth(AuthError::GrantRefused)
+            | Self::NotAllowed
+            | Self::Refused {
+                refusal: Refusal::InvalidInput | Refusal::AccessDenied | Refusal::NotFound,
+                ..
+            } => Failure::reject(self),
+            other => Failure::retry(other),
+        }
+    }
+}
+
+/// Amazon's Selling Partner API for all sellers.
+#[derive(Debug)]
+pub struct SpApi {
+    http: reqwest::Client,
+    settings: AmazonSettings,
+    budgets: Budgets,
+    clock: Arc<dyn Clock>,
+    tokens: Tokens,
+    rates: Mutex<HashMap<String, (u64, Instant)>>,
+}
+
+impl SpApi {
+    /// A client with these settings.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(
+        settings: AmazonSettings,
+        budgets: Budgets,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(Duration::from_secs(5).min(settings.timeout))
+            .timeout(settings.timeout)
+            // Tokens go where we send them and nowhere else.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self { http, settings, budgets, clock, tokens: Tokens::default(), rates: Mutex::default() })
+    }
+
+    /// After this long, a call that was begun has ended, whatever became of its answer.
+    #[must_use]
+    pub fn longest_call(&self) -> Duration {
+        // Beside the call itself: a token that had to be fetched first.
+        self.settings.timeout * 2 + Duration::from_secs(10)
+    }
+
+    /// Asks the seller's budget for one call. `ticket` is who asks, usually the job: it holds one slot at a time.
+    ///
+    /// # Errors
+    /// [`CallError::Wait`] with the moment that was set aside, or when Redis fails.
+    pub async fn permit(
+        &self,
+        seller: &Seller,
+        operation: Operation,
+        ticket: &str,
+    ) -> Result<Permit, CallError> {
+        let budget = budget(seller.id, operation);
+        loop {
+            match self.budgets.ask(&budget, ticket).await? {
+                Grant::Now => return Ok(Permit { seller: seller.id, operation }),
+                Grant::At(until) => {
+                    let wait = (until - self.clock.now()).to_std().unwrap_or_default();
+                    if wait > SHORT_WAIT {
+                        return Err(CallError::Wait { operation, until });
+                    }
+                    tokio::time::sleep(wait + Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Makes one call. An expired token is renewed and the call made once more; nothing else is repeated here.
+    ///
+    /// # Errors
+    /// Every class of answer that is not a success.
+    pub async fn call(
+        &self,
+        permit: Permit,
+        seller: &Seller,
+        refresh_token: &SecretString,
+        request: &Request,
+    ) -> Result<Success, CallError> {
+        if permit.seller != seller.id || permit.operation != request.operation {
+            return Err(CallError::NotAllowed);
+        }
+        let token = self.token(seller, refresh_token).await?;
+        let expired = match self.send(seller, &token, request).await {
+            Err(error) if error.refusal() == Some(Refusal::TokenExpired) => error,
+            other => return other,
+        };
+        self.tokens.forget(seller.id, &token).await;
+        let renewed = self.token(seller, refresh_token).await?;
+        if renewed.expose_secret() == token.expose_secret() {
+            return Err(expired);
+        }
+        self.send(seller, &renewed, request).await
+    }
+
+    async fn token(&self, seller: &Seller, refresh_token: &SecretString) -> Result<SecretString, AuthError> {
+        self.tokens.get(&self.http, &self.settings, seller.id, refresh_token).await
+    }
+
+    async fn send(
+        &self,
+        seller: &Seller,
+        token: &SecretString,
+        request: &Request,
+    ) -> Result<Success, CallError> {
+        let operation = request.operation;
+        let (method, url) = self.address(seller, request)?;
+        let started = Instant::now();
+        let sent = self
+            .http
+            .request(method, url)
+            .query(&request.query)
+            .header("x-amz-access-token", token.expose_secret())
+            .header("accept", "application/json")
+            .send()
+            .await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                count(operation, "none", started);
+                // The URL holds order ids; the connect error's own words suffice.
+                let error = error.without_url();
+                return Err(if error.is_connect() || error.is_builder() {
+                    CallError::NotSent { operation, cause: error }
+                } else {
+                    CallError::NoAnswer { operation, why: queue::failure::chain(&error) }
+                });
+            }
+        };
+        let status = response.status();
+        count(operation, status.as_str(), started);
+        let request_id = header(response.headers(), "x-amzn-requestid");
+        self.note_rate(seller.id, operation, response.headers()).await;
+        let body = read(response).await.map_err(|why| CallError::NoAnswer { operation, why })?;
+        if status.is_success() {
+            return Ok(Success { body, request_id });
+        }
+        Err(self.refused(seller, operation, status, &body, request_id).await)
+    }
+
+    /// The address, if the closed list has it: the last look before the socket.
+    fn address(&self, seller: &Seller, request: &Request) -> Result<(Method, Url), CallError> {
+        let base = match &self.settings.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => Url::parse(seller.region.endpoint()).map_err(|_| CallError::NotAllowed)?,
+        };
+        let url = base.join(&request.path).map_err(|_| CallError::NotAllowed)?;
+        let method: Method = request.operation.entry().method.parse().map_err(|_| CallError::NotAllowed)?;
+        // The URL as it will be sent, after dots and escapes have been resolved.
+        if Operation::of_request(&method, url.path()) != Some(request.operation)
+            || url.origin() != base.origin()
+        {
+            tracing::error!(
+                operation.name = request.operation.entry().name,
+                "refused a request that is not in the list"
+            );
+            return Err(CallError::NotAllowed);
+        }
+        Ok((method, url))
+    }
+
+    async fn refused(
+        &self,
+        seller: &Seller,
+        operation: Operation,
+        status: StatusCode,
+        body: &[u8],
+        request_id: Option<String>,
+    ) -> CallError {
+        let refusal = classify(status, body);
+        if refusal == Refusal::Throttled {
+            // Somebody else uses this seller's quota, or the plan shrank.
+            return match self.budgets.drain(&budget(seller.id, operation)).await {
+                Ok(until) => CallError::Wait { operation, until },
+                Err(error) => CallError::Budget(error),
+            };
+        }
+        CallError::Refused { operation, status: status.as_u16(), refusal, request_id }
+    }
+
+    /// Amazon tells the pair's present rate on successes, 400 and 404; not always, and not always a number.
+    async fn note_rate(&self, seller: SellerId, operation: Operation, headers: &HeaderMap) {
+        let told = header(headers, "x-amzn-ratelimit-limit").and_then(|text| text.parse::<f64>().ok());
+        let Some(rate) = told.filter(|rate| rate.is_finite() && *rate > 0.0) else { return };
+        let budget = budget(seller, operation);
+        let mut rates = self.rates.lock().await;
+        let known = rates.get(&budget.name);
+        if known.is_some_and(|(bits, at)| *bits == rate.to_bits() && at.elapsed() < REMEMBER_RATE) {
+            return;
+        }
+        match self.budgets.move_rate(&budget, rate).await {
+            Ok(()) => drop(rates.insert(budget.name, (rate.to_bits(), Instant::now()))),
+            Err(error) => tracing::warn!(%error, "could not move a budget's rate"),
+        }
+    }
+}
+
+fn budget(seller: SellerId, operation: Operation) -> Budget {
+    let entry = operation.entry();
+    Budget {
+        name: format!("{}:{seller}", entry.name),
+        rate: entry.plan.rate,
+        // One call of the burst is kept back: calls arrive at Amazon less evenly than they leave here.
+        burst: entry.plan.burst.saturating_sub(1).max(1),
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn count(operation: Operation, status: &str, started: Instant) {
+    let name = operation.entry().name;
+    metrics::counter!("amazon_calls_total", "operation" => name, "status" => status.to_owned()).increment(1);
+    metrics::histogram!("amazon_call_seconds", "operation" => name).record(started.elapsed().as_secs_f64());
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
+                return Err(format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(queue::failure::chain(&error.without_url())),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The tables, one family a file. Functions take a connection and never open a transaction for a caller.
+
+pub mod cursors;
+pub mod orders;
+pub mod review_requests;
+pub mod sellers;

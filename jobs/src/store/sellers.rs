@@ -1,0 +1,170 @@
+//! Sellers who connected their Amazon account, and their authorisations, encrypted at rest.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use runtime::secret::SecretString;
+use sqlx::PgConnection;
+use thiserror::Error;
+
+use crate::{
+    keyring::{Keyring, KeyringError, Sealed},
+    sp_api::Region,
+};
+
+runtime::id_type!(
+    /// Our id of a seller.
+    SellerId
+);
+
+/// A seller, without the authorisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seller {
+    /// Our id.
+    pub id: SellerId,
+    /// Which endpoint answers for it.
+    pub region: Region,
+    /// What is synced.
+    pub marketplace_ids: Vec<String>,
+    /// Whether its authorisation holds.
+    pub active: bool,
+    refresh_token: Sealed,
+}
+
+/// Why a seller could not be read or written.
+#[derive(Debug, Error)]
+pub enum SellerError {
+    /// The database failed.
+    #[error("could not read or write the seller")]
+    Database(#[from] sqlx::Error),
+    /// The authorisation could not be encrypted or decrypted.
+    #[error("the seller's authorisation cannot be used")]
+    Keyring(#[from] KeyringError),
+    /// The row is not what this program writes.
+    #[error("the row of seller {id} is not valid: {why}")]
+    Row {
+        /// Which.
+        id: SellerId,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What a seller brings when connecting.
+#[derive(Debug)]
+pub struct Connection {
+    /// Amazon's id of the account.
+    pub selling_partner_id: String,
+    /// Where it sells.
+    pub region: Region,
+    /// What is to be synced.
+    pub marketplace_ids: Vec<String>,
+    /// The authorisation.
+    pub refresh_token: SecretString,
+}
+
+impl Seller {
+    /// The authorisation.
+    ///
+    /// # Errors
+    /// When it does not decrypt.
+    pub fn refresh_token(&self, keyring: &Keyring) -> Result<SecretString, SellerError> {
+        Ok(keyring.open(&self.refresh_token, &place(self.id))?)
+    }
+}
+
+fn place(id: SellerId) -> String {
+    format!("sellers.refresh_token/{id}")
+}
+
+/// Connects a seller, or renews the authorisation of one that is known. Returns our id.
+///
+/// # Errors
+/// When the authorisation cannot be encrypted, or the database fails.
+pub async fn connect(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    seller: &Connection,
+    now: DateTime<Utc>,
+) -> Result<SellerId, SellerError> {
+    let known = sqlx::query_scalar!(
+        r#"select id as "id: SellerId" from sellers where selling_partner_id = $1 and region = $2 for update"#,
+        seller.selling_partner_id,
+        seller.region.name(),
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let id = known.unwrap_or_else(SellerId::new);
+    let sealed = keyring.seal(&seller.refresh_token, &place(id))?;
+    sqlx::query!(
+        r#"
+        insert into sellers (id, selling_partner_id, region, marketplace_ids, refresh_token, refresh_token_key, connected_at)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        on conflict (id) do update set marketplace_ids = excluded.marketplace_ids, refresh_token = excluded.refresh_token,
+            refresh_token_key = excluded.refresh_token_key, connected_at = excluded.connected_at,
+            state = 'active', state_reason = null
+        "#,
+        id.0,
+        seller.selling_partner_id,
+        seller.region.name(),
+        &seller.marketplace_ids,
+        sealed.bytes,
+        sealed.key_id,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(id)
+}
+
+/// The seller, if there is one.
+///
+/// # Errors
+/// When the database fails or the row is not valid.
+pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<Seller>, SellerError> {
+    let row = sqlx::query!(
+        "select region, marketplace_ids, state, refresh_token, refresh_token_key from sellers where id = $1",
+        id.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        Ok(Seller {
+            id,
+            region: Region::from_str(&row.region).map_err(|why| SellerError::Row { id, why })?,
+            marketplace_ids: row.marketplace_ids,
+            active: row.state == "active",
+            refresh_token: Sealed { key_id: row.refresh_token_key, bytes: row.refresh_token },
+        })
+    })
+    .transpose()
+}
+
+/// The ids of all sellers whose authorisation holds.
+///
+/// # Errors
+/// When the database fails.
+pub async fn active(connection: &mut PgConnection) -> Result<Vec<SellerId>, sqlx::Error> {
+    sqlx::query_scalar!(r#"select id as "id: SellerId" from sellers where state = 'active' order by id"#)
+        .fetch_all(connection)
+        .await
+}
+
+/// Notes that Amazon no longer accepts a seller's authorisation. Its jobs then do nothing until it connects again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn needs_reauthorisation(
+    connection: &mut PgConnection,
+    id: SellerId,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update sellers set state = 'needs_reauthorisation', state_reason = $2 where id = $1 and state = 'active'",
+        id.0,
+        reason
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}
