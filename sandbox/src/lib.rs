@@ -1,1 +1,58 @@
-//! stub
+//! A stateful stand-in for Amazon on loopback: sign-in, the Orders and Solicitations APIs, usage plans, faults.
+//!
+//! It exists so that the job system can be run and tested for real without Amazon: it enforces the rules a client can break
+//! (quotas, token lifetimes, paging, once per order for ever), breaks on command in the ways Amazon and the net break, and
+//! remembers every call, so that a test can compare both sides. State is in memory.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sandbox::{Fault, FaultScript, Operation, Options, Region, Sandbox, Seed};
+//!
+//! let sandbox = Sandbox::start(Options { speed: 600.0, ..Options::default() }).await?;
+//! let seeded = sandbox.control().seed(&Seed { sellers: 3, orders: 500, seed: 1, region: Region::Eu })?;
+//! sandbox.control().script_fault(FaultScript::new(Operation::SearchOrders, Fault::Internal, 2))?;
+//! // ... point a client at sandbox.base_url(), sign in with seeded.sellers[0].refresh_token ...
+//! assert_eq!(sandbox.control().summary().duplicate_requests, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It does not promise to find every mistake: what Amazon does beyond its documents is not in it. Its answers satisfy Amazon's
+//! published models; a test compares them.
+
+mod answer;
+mod calls;
+mod control;
+mod control_api;
+mod documents;
+mod evidence;
+mod faults;
+mod gateway;
+mod operations;
+mod orders;
+mod pace;
+mod planted;
+mod query;
+mod search;
+mod seed;
+mod sellers;
+mod server;
+mod signin;
+mod solicitations;
+mod state;
+mod usage_plans;
+mod user_agent;
+
+pub use calls::{Call, CallPage};
+pub use control::{
+    ChangedOrders, Control, ControlError, OrderChanges, Seed, Seeded, SeededSeller, Settings, SettingsChange,
+};
+pub use evidence::{OrderRecord, Summary};
+pub use faults::{Fault, FaultScript};
+pub use operations::Operation;
+pub use orders::FulfillmentStatus;
+pub use pace::Clock;
+pub use planted::PLANTED;
+pub use sellers::Region;
+pub use server::{Options, Sandbox};
+pub use usage_plans::UsagePlan;

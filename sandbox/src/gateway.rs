@@ -1,0 +1,293 @@
+//! Amazon's side of the sandbox: takes any request, writes it down, lets a scripted fault strike, checks what Amazon checks, and
+//! answers.
+//!
+//! The order of the checks is Amazon's as far as it is known: path, access token, user agent, quota, parameters. A request that
+//! is refused before the quota costs no token.
+
+use crate::answer::Answer;
+use crate::calls::Call;
+use crate::documents::{DataSet, Parts, order_document};
+use crate::faults::{Drawn, Fault};
+use crate::operations::{Operation, Request, SellerRequest, looks_like_sp_api};
+use crate::query::{InvalidQuery, Query};
+use crate::search::{Scope, search};
+use crate::signin::SignInForm;
+use crate::solicitations;
+use crate::state::{Shared, State};
+use crate::usage_plans::UsagePlan;
+use crate::user_agent;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::State as Extracted;
+use axum::http::{Request as HttpRequest, StatusCode, header, request};
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const LONGEST_BODY_BYTES: usize = 64 * 1024;
+const LONGEST_HANG: Duration = Duration::from_secs(600);
+
+/// Marks a response that must not be sent: the connection is closed instead.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the connection is cut on purpose")]
+pub(crate) struct Severed;
+
+/// A request with what the checks look at.
+struct Arrival {
+    request: Option<Request>,
+    method: String,
+    path: String,
+    query: String,
+    access_token: Option<String>,
+    user_agent: Option<String>,
+    content_type: String,
+    body: Bytes,
+}
+
+impl Arrival {
+    fn new(parts: &request::Parts, body: Bytes) -> Arrival {
+        let header = |name: header::HeaderName| {
+            parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        Arrival {
+            request: Request::recognise(&parts.method, parts.uri.path()),
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            access_token: header(header::HeaderName::from_static("x-amz-access-token")),
+            user_agent: header(header::USER_AGENT),
+            content_type: header(header::CONTENT_TYPE).unwrap_or_default(),
+            body,
+        }
+    }
+
+    fn operation(&self) -> Option<Operation> {
+        self.request.as_ref().map(Request::operation)
+    }
+
+    fn sign_in_form(&self) -> SignInForm {
+        SignInForm::parse(&self.content_type, &self.body)
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn serve(
+    Extracted(shared): Extracted<Arc<Shared>>,
+    request: HttpRequest<axum::body::Body>,
+) -> Response {
+    // Listening before the fault is drawn, so that a release in between is not missed.
+    let mut released = shared.releases.subscribe();
+    let request_id = Uuid::new_v4().to_string();
+    let (parts, body) = request.into_parts();
+    // Whoever hangs up in mid-request, or sends more than any operation takes, gets no answer.
+    let Ok(body) = to_bytes(body, LONGEST_BODY_BYTES).await else { return severed() };
+    let arrival = Arrival::new(&parts, body);
+
+    let (seq, drawn) = shared.state().receive(&arrival, &request_id, shared.now());
+    match drawn.map(|drawn| drawn.fault) {
+        Some(Fault::Cut) => return severed(),
+        Some(Fault::Hang) => {
+            let release = tokio::time::timeout(LONGEST_HANG, released.changed()).await;
+            if release.is_err() {
+                return severed();
+            }
+        }
+        Some(Fault::Slow) => tokio::time::sleep(drawn.map(|drawn| drawn.delay).unwrap_or_default()).await,
+        _ => {}
+    }
+    match shared.state().conclude(&arrival, seq, drawn, shared.now()) {
+        Some(answer) => answer.into_response(&request_id),
+        None => severed(),
+    }
+}
+
+fn severed() -> Response {
+    let mut response = Response::default();
+    response.extensions_mut().insert(Severed);
+    response
+}
+
+impl State {
+    /// Writes a request down and draws the fault that strikes it.
+    fn receive(&mut self, arrival: &Arrival, request_id: &str, now: DateTime<Utc>) -> (u64, Option<Drawn>) {
+        let operation = arrival.operation();
+        let seller = match operation {
+            Some(Operation::Token) => self.sign_in.seller_of_form(&arrival.sign_in_form()),
+            _ => arrival.access_token.as_deref().and_then(|token| self.sign_in.seller_of_token(token)),
+        };
+        let seller = seller.map(str::to_owned);
+        if let Some(Request::Seller(SellerRequest::CreateSolicitation(order_id))) = &arrival.request {
+            self.note_repeated_request(order_id);
+        }
+        let drawn =
+            operation.and_then(|operation| self.faults.draw(operation, seller.as_deref(), &mut self.chance));
+        let seq = self.calls.record(Call {
+            seq: 0,
+            at: now,
+            seller,
+            operation,
+            method: arrival.method.clone(),
+            path: arrival.path.clone(),
+            query: arrival.query.clone(),
+            status: None,
+            fault: drawn.map(|drawn| drawn.fault),
+            request_id: request_id.to_owned(),
+            user_agent: arrival.user_agent.clone(),
+        });
+        (seq, drawn)
+    }
+
+    /// A client that asks a buyer again has lost track, whatever this request is answered.
+    fn note_repeated_request(&mut self, order_id: &str) {
+        if let Some(order) = self.orders.get_mut(order_id).filter(|order| order.solicited_at.is_some()) {
+            order.repeated_requests += 1;
+        }
+    }
+
+    /// Does what was asked, unless a fault prevents it, and returns the answer, or `None` if none shall be sent.
+    fn conclude(
+        &mut self,
+        arrival: &Arrival,
+        seq: u64,
+        drawn: Option<Drawn>,
+        now: DateTime<Utc>,
+    ) -> Option<Answer> {
+        let prevented = drawn.and_then(|drawn| prevented(drawn.fault, arrival.operation()));
+        let mut answer = prevented.or_else(|| Some(self.answer(arrival, now)));
+        let mut struck = drawn.map(|drawn| drawn.fault);
+        if let Some(drawn) = drawn.filter(|drawn| drawn.fault.follows_success()) {
+            if answer.as_ref().is_some_and(|answer| answer.status.is_success()) {
+                answer = spoiled(drawn.fault, arrival);
+            } else {
+                self.faults.give_back(drawn);
+                struck = None;
+            }
+        }
+        self.calls.finish(seq, answer.as_ref().map(|answer| answer.status.as_u16()), struck);
+        answer
+    }
+
+    fn answer(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
+        match &arrival.request {
+            None => refused(&arrival.path),
+            Some(Request::Token) => self.sign_in.answer(&arrival.sign_in_form(), &self.pace, now),
+            Some(Request::Seller(request)) => self.answer_seller(request, arrival, now),
+        }
+    }
+
+    fn answer_seller(&mut self, request: &SellerRequest, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
+        let at = self.pace.at(now);
+        let seller = match self.sign_in.caller(arrival.access_token.as_deref(), at) {
+            Ok(seller) => seller.to_owned(),
+            Err(details) => return Answer::access_denied(details),
+        };
+        if let Some(complaint) = user_agent::complaint(arrival.user_agent.as_deref()) {
+            return Answer::invalid_input("Invalid Input", complaint);
+        }
+        let plan = UsagePlan::of(request);
+        if !self.buckets.take(plan, &seller, at) {
+            self.throttled += 1;
+            return Answer::quota_exceeded();
+        }
+        let query = Query::parse(&arrival.query);
+        let answer = match request {
+            SellerRequest::SearchOrders => self.search_orders(&seller, &query, now),
+            SellerRequest::GetOrder(order_id) => self.get_order(&seller, order_id, &query),
+            SellerRequest::GetSolicitationActions(order_id) => {
+                solicitations::offered_actions(&self.orders, &seller, order_id, &query, now)
+            }
+            SellerRequest::CreateSolicitation(order_id) => {
+                solicitations::ask_buyer(&mut self.orders, &seller, order_id, &query, now)
+            }
+        };
+        answer.with_rate(plan.rate_header(self.pace.speed()))
+    }
+
+    fn search_orders(&mut self, seller: &str, query: &Query, now: DateTime<Utc>) -> Answer {
+        let scope = Scope {
+            orders: &self.orders,
+            seller,
+            now,
+            pace: &self.pace,
+            leak_buyer_data: self.leak_buyer_data,
+        };
+        match search(&scope, &mut self.paging, query) {
+            Ok(page) => Answer::json(StatusCode::OK, &page),
+            Err(InvalidQuery(details)) => Answer::invalid_input("Invalid Input", &details),
+        }
+    }
+
+    fn get_order(&self, seller: &str, order_id: &str, query: &Query) -> Answer {
+        let included: Result<BTreeSet<DataSet>, InvalidQuery> =
+            query.allow_only(&["includedData"]).and_then(|()| query.names("includedData"));
+        let included = match included {
+            Ok(included) => included,
+            Err(InvalidQuery(details)) => return Answer::invalid_input("Invalid Input", &details),
+        };
+        let Some(order) = self.orders.of_seller(seller, order_id) else {
+            return Answer::not_found("The order was not found.");
+        };
+        let parts = Parts { included, leak_buyer_data: self.leak_buyer_data };
+        Answer::json(StatusCode::OK, &json!({"order": order_document(order, &parts)}))
+    }
+}
+
+/// The answer of a fault that keeps an operation from happening.
+fn prevented(fault: Fault, operation: Option<Operation>) -> Option<Answer> {
+    let sign_in = operation == Some(Operation::Token);
+    match fault {
+        Fault::Quota if sign_in => Some(sign_in_unavailable(StatusCode::TOO_MANY_REQUESTS)),
+        Fault::Quota => Some(Answer::quota_exceeded()),
+        Fault::Internal => Some(internal_failure(sign_in)),
+        Fault::Unavailable if sign_in => Some(sign_in_unavailable(StatusCode::SERVICE_UNAVAILABLE)),
+        Fault::Unavailable => Some(Answer::service_unavailable()),
+        Fault::Garbage => Some(Answer::garbage()),
+        Fault::Denied if sign_in => Some(Answer::sign_in_error(
+            StatusCode::BAD_REQUEST,
+            "unauthorized_client",
+            "The client is not authorized to request an access token",
+        )),
+        Fault::Denied => Some(Answer::access_denied("")),
+        Fault::Hang
+        | Fault::Slow
+        | Fault::Cut
+        | Fault::CutAfter
+        | Fault::InternalAfter
+        | Fault::EmptyActions => None,
+    }
+}
+
+/// What is left of a success that a fault follows.
+fn spoiled(fault: Fault, arrival: &Arrival) -> Option<Answer> {
+    match (fault, &arrival.request) {
+        (Fault::EmptyActions, Some(Request::Seller(SellerRequest::GetSolicitationActions(order_id)))) => {
+            Some(solicitations::no_actions(order_id, &Query::parse(&arrival.query)))
+        }
+        (Fault::InternalAfter, request) => Some(internal_failure(*request == Some(Request::Token))),
+        _ => None,
+    }
+}
+
+fn internal_failure(sign_in: bool) -> Answer {
+    if sign_in {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Answer::sign_in_error(status, "server_error", "The server encountered an unexpected condition")
+    } else {
+        Answer::internal_failure()
+    }
+}
+
+fn sign_in_unavailable(status: StatusCode) -> Answer {
+    Answer::sign_in_error(status, "temporarily_unavailable", "The server is temporarily overloaded")
+}
+
+fn refused(path: &str) -> Answer {
+    if looks_like_sp_api(path) {
+        Answer::access_denied("")
+    } else {
+        Answer::not_found("The sandbox has no such path.")
+    }
+}

@@ -1,0 +1,69 @@
+//! Everything the sandbox knows, behind one lock.
+//!
+//! One lock is enough: no answer takes longer to compute than a page of orders takes to write, and what must wait (a slow or
+//! hanging answer) waits without holding it. State is in memory and gone with the process.
+
+use crate::calls::CallLog;
+use crate::faults::Faults;
+use crate::orders::OrderBook;
+use crate::pace::{Clock, Pace};
+use crate::search::PagingTokens;
+use crate::sellers::Seller;
+use crate::signin::SignIn;
+use crate::usage_plans::Buckets;
+use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// The world as Amazon would see it, and what a test wants to know about it.
+pub(crate) struct State {
+    /// How fast quotas and lifetimes run.
+    pub(crate) pace: Pace,
+    /// Credentials and tokens.
+    pub(crate) sign_in: SignIn,
+    /// Sellers by id.
+    pub(crate) sellers: BTreeMap<String, Seller>,
+    /// Their orders.
+    pub(crate) orders: OrderBook,
+    /// Paging tokens that live.
+    pub(crate) paging: PagingTokens,
+    /// Quotas.
+    pub(crate) buckets: Buckets,
+    /// Scripted faults.
+    pub(crate) faults: Faults,
+    /// Calls received.
+    pub(crate) calls: CallLog,
+    /// Calls answered 429 because a bucket was empty.
+    pub(crate) throttled: u64,
+    /// Send buyer data unasked.
+    pub(crate) leak_buyer_data: bool,
+    /// Decides about faults that are a matter of chance.
+    pub(crate) chance: StdRng,
+}
+
+/// The state, with what must be reached without its lock.
+pub(crate) struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    /// Tells hanging answers that the faults were cleared.
+    pub(crate) releases: watch::Sender<()>,
+}
+
+impl Shared {
+    /// Shares a state.
+    pub(crate) fn new(clock: Clock, state: State) -> Shared {
+        Shared { clock, state: Mutex::new(state), releases: watch::Sender::new(()) }
+    }
+
+    /// The wall clock.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        (self.clock)()
+    }
+
+    /// The state, locked. A panic elsewhere does not make it unusable: a test then still wants to read what happened.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
