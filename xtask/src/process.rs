@@ -21,11 +21,13 @@ use crate::error::{Error, Result};
 /// How often a condition is looked at while waiting for it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The signals this process was sent. Once it listens, none of them ends the process by itself.
+/// The signals this process was sent. Once it listens, none of them ends the process by itself: whoever waits looks here.
+/// The default listens to nothing. Clones share what they hear.
+#[derive(Clone, Debug, Default)]
 pub struct Interrupts {
     interrupt: Arc<AtomicBool>,
     terminate: Arc<AtomicBool>,
-    ever: AtomicBool,
+    ever: Arc<AtomicBool>,
 }
 
 impl Interrupts {
@@ -34,8 +36,7 @@ impl Interrupts {
     /// # Errors
     /// When the operating system refuses a handler.
     pub fn listen() -> Result<Self> {
-        let interrupts =
-            Self { interrupt: Arc::default(), terminate: Arc::default(), ever: AtomicBool::new(false) };
+        let interrupts = Self::default();
         for (signal, flag) in [
             (SIGINT, &interrupts.interrupt),
             (SIGTERM, &interrupts.terminate),

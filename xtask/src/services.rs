@@ -11,16 +11,17 @@ mod account;
 mod docker;
 mod guarded;
 mod install;
+mod lease;
 mod port;
 mod postgres;
 mod redis;
 mod state;
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
+pub use self::lease::Lease;
 pub use self::postgres::PostgresServer;
 pub use self::redis::RedisServer;
 
@@ -31,7 +32,7 @@ use self::postgres::Postgres;
 use self::redis::Redis;
 use self::state::{Host, Place, State, lock_file, take_turn};
 use crate::error::{Error, Result};
-use crate::process;
+use crate::process::{self, Interrupts};
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +88,23 @@ pub struct Services {
     folder: PathBuf,
     given: Given,
     say: fn(&str),
+    interrupts: Interrupts,
     /// The servers this very command started: it is their parent, so they vanish only when it has waited for them.
     children: RefCell<Vec<Child>>,
 }
 
 impl Services {
-    /// The services of the checkout at `root`, whose data lies in `folder`. What is done is told through `say`, a line at a time.
-    pub fn new(root: &Path, folder: &Path, given: Given, say: fn(&str)) -> Self {
-        Self { root: root.to_owned(), folder: folder.to_owned(), given, say, children: RefCell::default() }
+    /// The services of the checkout at `root`, whose data lies in `folder`. What is done is told through `say`, a line at a time;
+    /// waiting for another command ends with an interrupt.
+    pub fn new(root: &Path, folder: &Path, given: Given, say: fn(&str), interrupts: Interrupts) -> Self {
+        Self {
+            root: root.to_owned(),
+            folder: folder.to_owned(),
+            given,
+            say,
+            interrupts,
+            children: RefCell::default(),
+        }
     }
 
     /// Starts what does not run, and keeps it until [`Services::stop`].
@@ -102,32 +112,11 @@ impl Services {
     /// # Errors
     /// When a server does not come up, or its program is missing and cannot be installed.
     pub fn start(&self) -> Result<Urls> {
-        let _turn = take_turn(&self.folder, self.say)?;
+        let _turn = take_turn(&self.folder, self.say, &self.interrupts)?;
         let mut state = State::load(&self.folder)?;
         state.keep = true;
         state.save(&self.folder)?;
         self.bring_up(&mut state)
-    }
-
-    /// Starts what does not run, and keeps it as long as the lease (of any command) lasts.
-    ///
-    /// # Errors
-    /// As [`Services::start`].
-    pub fn lease(&self) -> Result<Lease<'_>> {
-        let turn = take_turn(&self.folder, self.say)?;
-        let (in_use, path) = lock_file(&self.folder, "in-use")?;
-        // Does not wait: it is locked exclusively only by a command whose turn it is.
-        in_use.lock_shared().map_err(Error::file("locking", &path))?;
-        let mut lease = Lease {
-            services: self,
-            in_use: Some(in_use),
-            urls: Urls { redis: String::new(), postgres: String::new() },
-        };
-        let urls = self.bring_up(&mut State::load(&self.folder)?);
-        // Giving the lease back, here or when the start has failed, takes a turn of its own.
-        drop(turn);
-        lease.urls = urls?;
-        Ok(lease)
     }
 
     /// Stops what this checkout started. While a command uses them it only takes back that they stay; returns false then.
@@ -135,7 +124,7 @@ impl Services {
     /// # Errors
     /// When a server does not end.
     pub fn stop(&self) -> Result<bool> {
-        let _turn = take_turn(&self.folder, self.say)?;
+        let _turn = take_turn(&self.folder, self.say, &self.interrupts)?;
         let mut state = State::load(&self.folder)?;
         state.keep = false;
         state.save(&self.folder)?;
@@ -362,63 +351,4 @@ fn end(service: Service, pid: u32, data: &Path) -> Result<()> {
     process::signal(&pid.to_string(), signal);
     let gone = process::wait_until(within, || !process::works_in(pid, data));
     if gone { Ok(()) } else { Err(Error::StillRunning { server, pid, within }) }
-}
-
-/// The services, for as long as a command needs them.
-pub struct Lease<'a> {
-    services: &'a Services,
-    in_use: Option<File>,
-    urls: Urls,
-}
-
-impl Lease<'_> {
-    /// Where they are.
-    pub fn urls(&self) -> &Urls {
-        &self.urls
-    }
-
-    /// Gives them back: stops what was started for a command's sake once no command needs it.
-    ///
-    /// # Errors
-    /// When a server does not end.
-    pub fn give_back(mut self) -> Result<()> {
-        self.end()
-    }
-
-    fn end(&mut self) -> Result<()> {
-        let Some(in_use) = self.in_use.take() else { return Ok(()) };
-        let folder = &self.services.folder;
-        let _turn = take_turn(folder, self.services.say)?;
-        drop(in_use);
-        let (others, _) = lock_file(folder, "in-use")?;
-        let state = State::load(folder)?;
-        if state.keep || others.try_lock().is_err() {
-            return Ok(());
-        }
-        self.services.bring_down(&state)
-    }
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.end() {
-            (self.services.say)(&format!("stopping the services: {error}"));
-        }
-    }
-}
-
-impl State {
-    fn place(&self, service: Service) -> Option<Place> {
-        match service {
-            Service::Redis => self.redis,
-            Service::Postgres => self.postgres,
-        }
-    }
-
-    fn set_place(&mut self, service: Service, place: Place) {
-        match service {
-            Service::Redis => self.redis = Some(place),
-            Service::Postgres => self.postgres = Some(place),
-        }
-    }
 }

@@ -37,7 +37,7 @@ impl Session {
             redis: text_of(Service::Redis.variable()),
             postgres: text_of(Service::Postgres.variable()),
         };
-        Services::new(&self.root, &self.target.join("services"), given, say)
+        Services::new(&self.root, &self.target.join("services"), given, say, self.interrupts.clone())
     }
 
     /// A call of cargo, from the root.

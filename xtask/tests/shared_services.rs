@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use xtask::process::Interrupts;
 use xtask::services::{Given, Service, Services};
 
 /// A new folder for the services of a test's own checkout.
@@ -19,7 +20,7 @@ fn folder(test: &str) -> PathBuf {
 }
 
 fn services(folder: &Path, given: Given) -> Services {
-    Services::new(folder, folder, given, |line| println!("{line}"))
+    Services::new(folder, folder, given, |line| println!("{line}"), Interrupts::default())
 }
 
 /// The services that run.

@@ -7,9 +7,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use super::Service;
 use super::port::random_password;
 use crate::error::{Error, Result};
+use crate::process::Interrupts;
 
 /// Who runs a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,22 @@ impl State {
         fs::rename(&unfinished, &path).map_err(Error::file("writing", &path))
     }
 
+    /// Where a service was started last.
+    pub(super) fn place(&self, service: Service) -> Option<Place> {
+        match service {
+            Service::Redis => self.redis,
+            Service::Postgres => self.postgres,
+        }
+    }
+
+    /// Remembers where a service was started.
+    pub(super) fn set_place(&mut self, service: Service, place: Place) {
+        match service {
+            Service::Redis => self.redis = Some(place),
+            Service::Postgres => self.postgres = Some(place),
+        }
+    }
+
     fn text(&self) -> String {
         let mut text = format!("keep={}\npassword={}\n", self.keep, self.password);
         for (name, place) in [("redis", self.redis), ("postgres", self.postgres)] {
@@ -102,17 +122,23 @@ pub(super) fn lock_file(folder: &Path, name: &str) -> Result<(File, PathBuf)> {
 }
 
 /// Waits for its turn to start or stop services; says so when that is not at once. Its turn ends when the file is dropped.
-pub(super) fn take_turn(folder: &Path, say: fn(&str)) -> Result<File> {
+pub(super) fn take_turn(folder: &Path, say: fn(&str), interrupts: &Interrupts) -> Result<File> {
     let (file, path) = lock_file(folder, "lock")?;
-    match file.try_lock() {
-        Ok(()) => return Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            say("another command is starting or stopping services: waiting for it")
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(Error::file("locking", &path)(error)),
+            Err(TryLockError::WouldBlock) => {}
         }
-        Err(TryLockError::Error(error)) => return Err(Error::file("locking", &path)(error)),
+        if !said {
+            say("another command is starting or stopping services: waiting for it");
+            said = true;
+        }
+        // Asked again and again, because a wait inside the kernel would not hear of a Ctrl-C.
+        interrupts.check()?;
+        thread::sleep(Duration::from_millis(50));
     }
-    file.lock().map_err(Error::file("locking", &path))?;
-    Ok(file)
 }
 
 #[cfg(test)]
