@@ -23,7 +23,8 @@ pub struct Variable {
 }
 
 /// The variables that every process reads.
-pub const VARIABLES: &[Variable] = &[DATABASE_URL, DATABASE_CONNECTIONS, REDIS_URL, PREFIX, LOG, LOG_FORMAT];
+pub const VARIABLES: &[Variable] =
+    &[DATABASE_URL, DATABASE_CONNECTIONS, REDIS_URL, PREFIX, LOG, LOG_FORMAT, crate::health::LISTEN];
 
 /// Where Postgres is.
 pub const DATABASE_URL: Variable = Variable {

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod env;
+pub mod health;
 pub mod ids;
 pub mod postgres;
 pub mod redis;
