@@ -6,14 +6,14 @@
 use crate::faults::Fault;
 use crate::operations::Operation;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 const CAPACITY: usize = 200_000;
 const REFUSED_KEPT: usize = 1_000;
 
 /// A call as it arrived, and how it was answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
     /// Its number; the first call has 1.
     pub seq: u64,
@@ -40,7 +40,7 @@ pub struct Call {
 }
 
 /// Calls behind a number, oldest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallPage {
     /// How many calls the log forgot because it was full.
     pub dropped: u64,

@@ -48,7 +48,7 @@ pub enum ControlError {
 }
 
 /// Asks for sellers and orders.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seed {
     /// How many sellers to add, 1 to 10,000.
@@ -64,7 +64,7 @@ pub struct Seed {
 }
 
 /// What was seeded, and the credentials to use it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seeded {
     /// The application's id for signing in.
     pub client_id: String,
@@ -75,7 +75,7 @@ pub struct Seeded {
 }
 
 /// A seller that was added.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeededSeller {
     /// Amazon's id of the seller.
     pub selling_partner_id: String,
@@ -84,13 +84,13 @@ pub struct SeededSeller {
     /// Where it sells.
     pub region: Region,
     /// The marketplaces it sells in.
-    pub marketplace_ids: Vec<&'static str>,
+    pub marketplace_ids: Vec<String>,
     /// How many orders it was given.
     pub orders: usize,
 }
 
 /// Asks for changes to a seller's orders.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderChanges {
     /// The seller's id.
@@ -110,7 +110,7 @@ pub struct OrderChanges {
 }
 
 /// The ids of the orders that changed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChangedOrders {
     /// New orders.
     pub added: Vec<String>,
@@ -119,7 +119,7 @@ pub struct ChangedOrders {
 }
 
 /// Settings to change; what is left out stays.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsChange {
     /// Seconds of Amazon time in a wall second.
@@ -179,7 +179,11 @@ impl Control {
                 selling_partner_id: seller.selling_partner_id.clone(),
                 refresh_token,
                 region: seller.region,
-                marketplace_ids: seller.marketplaces.iter().map(|marketplace| marketplace.id).collect(),
+                marketplace_ids: seller
+                    .marketplaces
+                    .iter()
+                    .map(|marketplace| marketplace.id.to_owned())
+                    .collect(),
                 orders,
             });
             state.sellers.insert(seller.selling_partner_id.clone(), seller);

@@ -8,11 +8,11 @@ use crate::orders::{FulfillmentStatus, Order};
 use crate::solicitations::{Standing, standing};
 use crate::state::State;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What happened so far, in numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Sellers that were seeded.
     pub sellers: usize,
@@ -37,12 +37,12 @@ pub struct Summary {
 }
 
 /// An order as Amazon knows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OrderRecord {
     /// Amazon's id.
     pub id: String,
     /// Where it was placed.
-    pub marketplace_id: &'static str,
+    pub marketplace_id: String,
     /// How far it has come.
     pub status: FulfillmentStatus,
     /// When it last changed, in whole seconds.
@@ -86,7 +86,7 @@ pub(crate) fn order_records(state: &State, now: DateTime<Utc>) -> BTreeMap<Strin
 fn record(order: &Order, now: DateTime<Utc>) -> OrderRecord {
     OrderRecord {
         id: order.order_id.clone(),
-        marketplace_id: order.marketplace.id,
+        marketplace_id: order.marketplace.id.to_owned(),
         status: order.status,
         last_updated_time: order.last_updated_at,
         item_ids: order.items.iter().map(|item| item.order_item_id.clone()).collect(),

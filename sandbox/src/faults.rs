@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use serde::de::value::Error as NotAName;
 use serde::de::{Error as _, IntoDeserializer};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// What goes wrong.
@@ -47,11 +47,11 @@ impl Fault {
 }
 
 /// Which calls shall go wrong, and how.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultScript {
     /// The operation, or `None` (`"*"` in JSON) for any, sign-in included.
-    #[serde(deserialize_with = "operation_or_any")]
+    #[serde(serialize_with = "name_or_star", deserialize_with = "operation_or_any")]
     pub operation: Option<Operation>,
     /// Only calls for this seller.
     #[serde(default)]
@@ -92,9 +92,18 @@ impl FaultScript {
     }
 }
 
+const ANY_OPERATION: &str = "*";
+
+fn name_or_star<S: Serializer>(operation: &Option<Operation>, serializer: S) -> Result<S::Ok, S::Error> {
+    match operation {
+        Some(operation) => operation.serialize(serializer),
+        None => serializer.serialize_str(ANY_OPERATION),
+    }
+}
+
 fn operation_or_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Operation>, D::Error> {
     let name = String::deserialize(deserializer)?;
-    if name == "*" {
+    if name == ANY_OPERATION {
         return Ok(None);
     }
     let operation = Operation::deserialize(name.as_str().into_deserializer());

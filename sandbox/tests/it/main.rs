@@ -1,0 +1,10 @@
+//! The sandbox as a client meets it, over HTTP. Time is handed in wherever a test depends on it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod amazons_models;
+mod amazons_rules;
+mod client;
+mod control;
+mod process;
+mod scripted_faults;
