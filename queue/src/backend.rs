@@ -13,7 +13,7 @@ use apalis_core::{
     worker::context::WorkerContext,
 };
 use futures::FutureExt;
-use runtime::shutdown::Shutdown;
+use runtime::{health::Beat, shutdown::Shutdown};
 use thiserror::Error;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -49,6 +49,8 @@ pub struct Settings {
     pub policy: Arc<dyn Fn(&str) -> Policy + Send + Sync>,
     /// When to stop.
     pub shutdown: Shutdown,
+    /// Told each time the worker tried to renew its lease: the sign that it lives.
+    pub beat: Beat,
 }
 
 impl fmt::Debug for Settings {
@@ -125,13 +127,7 @@ impl Backend {
             clock: settings.engine.shared_clock(),
             hard: settings.shutdown.hard.clone(),
         };
-        tokio::spawn(heartbeat::keep(
-            settings.engine.clone(),
-            settings.queue,
-            worker,
-            running.clone(),
-            alive.clone(),
-        ));
+        tokio::spawn(heartbeat::keep(settings.clone(), worker, running.clone(), alive.clone()));
         let fetcher = Fetcher {
             slots: Arc::new(Semaphore::new(settings.slots)),
             settings: settings.clone(),

@@ -8,22 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Engine, WorkerId,
+    backend::Settings,
     lease::{HEARTBEAT, LEASE},
     policy::Queue,
     running::Running,
 };
 
-pub(crate) async fn keep(
-    engine: Engine,
-    queue: Queue,
-    worker: WorkerId,
-    running: Running,
-    stop: CancellationToken,
-) {
+pub(crate) async fn keep(settings: Settings, worker: WorkerId, running: Running, stop: CancellationToken) {
+    let (engine, queue) = (&settings.engine, settings.queue);
     let mut renewed_at = Instant::now();
     loop {
         let ids = running.ids();
-        match renew(&engine, queue, worker, &ids).await {
+        match renew(engine, queue, worker, &ids).await {
             Ok(lost) => {
                 renewed_at = Instant::now();
                 report(queue, running.stop(&lost), "Redis does not know them as ours");
@@ -35,6 +31,7 @@ pub(crate) async fn keep(
                 }
             }
         }
+        settings.beat.turned();
         if stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_none() {
             return;
         }

@@ -1,0 +1,94 @@
+//! What a leader runs. Each service is one bounded pass that can be called alone, and one loop, written here.
+
+pub mod cron;
+pub mod promote;
+pub mod reconcile;
+pub mod relay;
+pub mod rescue;
+
+use std::time::Duration;
+
+use queue::Engine;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What services work on.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The database.
+    pub pool: PgPool,
+    /// The queues in Redis.
+    pub engine: Engine,
+}
+
+/// Services that run.
+#[derive(Debug)]
+pub struct Running {
+    tasks: JoinSet<()>,
+}
+
+/// Longest wait after a failed pass.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Services {
+    /// Starts all services; they end when `term_ends` is cancelled.
+    #[must_use]
+    pub fn start(&self, term_ends: &CancellationToken) -> Running {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(repeat(relay::Relay::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(cron::Cron::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(promote::Promote::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(rescue::Rescue::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
+        Running { tasks }
+    }
+}
+
+impl Running {
+    /// Waits until all have ended.
+    pub async fn wait(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a service ended badly");
+            }
+        }
+    }
+}
+
+/// A service: one bounded pass that is called again and again.
+trait Service: Send + 'static {
+    /// For logs and metrics.
+    const NAME: &'static str;
+
+    /// Why a pass fails.
+    type Error: std::error::Error + Send + 'static;
+
+    /// Does what there is to do. Returns how long to rest.
+    fn pass(&mut self) -> impl Future<Output = Result<Duration, Self::Error>> + Send;
+}
+
+/// Calls a service until `stop`; after errors the rests grow.
+async fn repeat<S: Service>(mut service: S, stop: CancellationToken) {
+    let mut pause = Duration::ZERO;
+    while !stop.is_cancelled() {
+        let rest = match stop.run_until_cancelled(service.pass()).await {
+            None => return,
+            Some(Ok(rest)) => {
+                pause = Duration::ZERO;
+                rest
+            }
+            Some(Err(error)) => {
+                metrics::counter!("service_errors_total", "service" => S::NAME).increment(1);
+                tracing::warn!(
+                    service.name = S::NAME,
+                    error = queue::failure::chain(&error),
+                    "a pass failed"
+                );
+                pause = (pause * 2).clamp(Duration::from_millis(100), LONGEST_PAUSE);
+                pause
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(rest)).await;
+    }
+}

@@ -1,0 +1,110 @@
+//! Puts back what the ledger says is unfinished and Redis no longer knows.
+//!
+//! Two signs of loss are looked for each second: the mark in Redis is gone (flushed, or a new server), then all unfinished
+//! jobs are pushed; or the server was restarted or away, then it may have lost its last second, and a census finds what is
+//! missing. A census now and then heals what nobody thought of.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::TimeDelta;
+use queue::{Queue, outbox::RelayError, reconcile::put_back};
+use tokio::time::Instant;
+
+use crate::services::{Service, Services};
+
+const TURN: Duration = Duration::from_secs(1);
+/// Between two censuses when nothing happened.
+const CALM: Duration = Duration::from_secs(300);
+/// Between two censuses for a while after a sign of loss: what was on its way at the first is seen by the next.
+const ALERT: Duration = Duration::from_secs(5);
+const ALERT_LASTS: Duration = Duration::from_secs(30);
+/// A job touched so lately may be between two places.
+const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(10);
+
+pub(super) struct Reconcile {
+    services: Services,
+    /// Which start of the server the last pass saw.
+    server: Option<String>,
+    alert_until: Instant,
+    next_census: Instant,
+}
+
+impl Reconcile {
+    pub(super) fn new(services: Services) -> Self {
+        let now = Instant::now();
+        // A new leader does not know what happened before it.
+        Self { services, server: None, alert_until: now + ALERT_LASTS, next_census: now }
+    }
+
+    fn alert(&mut self) {
+        self.alert_until = Instant::now() + ALERT_LASTS;
+        self.next_census = self.next_census.min(Instant::now() + ALERT);
+    }
+
+    async fn look(&mut self) -> Result<(), RelayError> {
+        let server = self.services.engine.server_run().await?;
+        if self.server.as_ref().is_some_and(|known| *known != server) {
+            tracing::warn!("Redis was restarted; looking for what it lost");
+            self.alert();
+        }
+        self.server = Some(server);
+        for queue in Queue::ALL {
+            if self.services.engine.epoch(queue).await?.is_none() {
+                restore(&self.services, queue).await?;
+                self.alert();
+            }
+        }
+        if Instant::now() >= self.next_census {
+            census_all(&self.services).await?;
+            let rest = if Instant::now() < self.alert_until { ALERT } else { CALM };
+            self.next_census = Instant::now() + rest;
+        }
+        Ok(())
+    }
+}
+
+impl Service for Reconcile {
+    const NAME: &'static str = "reconcile";
+    type Error = RelayError;
+
+    async fn pass(&mut self) -> Result<Duration, RelayError> {
+        let looked = self.look().await;
+        if looked.is_err() {
+            self.alert();
+        }
+        looked.map(|()| TURN)
+    }
+}
+
+/// Redis holds nothing of the queue: push everything that is unfinished, then set the mark.
+async fn restore(services: &Services, queue: Queue) -> Result<(), RelayError> {
+    let now = services.engine.clock().now();
+    let count = put_back(&services.pool, &services.engine, queue, &HashSet::new(), now).await?;
+    services.engine.mark_epoch(queue).await?;
+    if count > 0 {
+        metrics::counter!("jobs_put_back_total", "queue" => queue.name()).increment(count as u64);
+        tracing::warn!(
+            queue.name = queue.name(),
+            jobs.put_back = count,
+            "Redis had lost its data; put the jobs back"
+        );
+    }
+    Ok(())
+}
+
+async fn census_all(services: &Services) -> Result<(), RelayError> {
+    for queue in Queue::ALL {
+        let before = services.engine.clock().now() - ON_ITS_WAY;
+        let known = services.engine.census(queue).await?;
+        let count = put_back(&services.pool, &services.engine, queue, &known, before).await?;
+        if count > 0 {
+            metrics::counter!("jobs_put_back_total", "queue" => queue.name()).increment(count as u64);
+            tracing::warn!(
+                queue.name = queue.name(),
+                jobs.put_back = count,
+                "Redis did not know these jobs; put them back"
+            );
+        }
+    }
+    Ok(())
+}
