@@ -1,0 +1,3 @@
+//! End-to-end tests with real processes, and the tidy rules: one binary.
+
+mod tidy;
