@@ -159,10 +159,17 @@ impl ApalisBackend for Backend {
     fn poll_next(
         &mut self,
         context: &mut Context<'_>,
-        _: &WorkerContext,
+        worker: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Self::Error>>> {
-        // Ends when the fetcher has stopped: the worker then finishes what runs and closes.
-        self.tasks.poll_recv(context).map(|task| task.map(Ok))
+        let task = ready!(self.tasks.poll_recv(context));
+        // Ends when the fetcher has stopped and all that it took has been started. Apalis finishes what runs, but ends
+        // only if told to; told earlier, it would leave behind what was taken and not yet started.
+        if task.is_none()
+            && let Err(error) = worker.stop()
+        {
+            tracing::debug!(%error, "the worker was not running any more");
+        }
+        Poll::Ready(task.map(Ok))
     }
 
     fn poll_close(&mut self, context: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Self::Error>> {
