@@ -30,12 +30,16 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Fetches until the soft stop.
+    /// Fetches until the soft stop, or until nobody takes what is fetched: a worker that was dropped must not go on
+    /// taking jobs.
     pub(crate) async fn run(self) {
         let soft = self.settings.shutdown.soft.clone();
         let queue = self.settings.queue.name();
-        if soft.run_until_cancelled(Arc::new(self).fetch_for_ever()).await.is_none() {
-            tracing::debug!(queue.name = queue, "stopped fetching");
+        let tasks = self.tasks.clone();
+        tokio::select! {
+            () = Arc::new(self).fetch_for_ever() => {}
+            () = soft.cancelled() => tracing::debug!(queue.name = queue, "stopped fetching"),
+            () = tasks.closed() => tracing::error!(queue.name = queue, "the worker is gone; stopped fetching"),
         }
     }
 
