@@ -19,17 +19,22 @@ while #result <= most do
   local taken = redis.call('LPOP', groups .. group, want) or {}
   for _, entry in ipairs(taken) do
     result[#result + 1] = entry
-    leased[#leased + 1] = entry:sub(1, 16)
-    leased[#leased + 1] = entry
+    -- What is too short to have an id is shown and dropped: nothing could ever end its lease.
+    if #entry >= 16 then
+      leased[#leased + 1] = entry:sub(1, 16)
+      leased[#leased + 1] = entry
+    end
   end
   if #taken == want and redis.call('EXISTS', groups .. group) == 1 then
     redis.call('RPUSH', ring, group)
   end
 end
-if #leased == 0 then return {} end
+if #result == 1 then return {} end
 
-redis.call('HSET', lease, unpack(leased))
-redis.call('ZADD', workers, ARGV[2], ARGV[3])
+if #leased > 0 then
+  redis.call('HSET', lease, unpack(leased))
+  redis.call('ZADD', workers, ARGV[2], ARGV[3])
+end
 -- Never lower than the time: after a loss of Redis, tokens still grow.
 local fence = math.max(tonumber(redis.call('GET', fence_key) or '0') + 1, tonumber(ARGV[1]) * 1000)
 result[1] = string.format('%.0f', fence)
