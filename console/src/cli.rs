@@ -1,0 +1,102 @@
+//! The `amzigo` command line: reads arguments, calls [`crate::ops`], shows the answer.
+//!
+//! Every command answers as a table for people, or with `--json` as one JSON document on standard output. Errors go to
+//! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
+
+mod answer;
+mod database;
+mod dead;
+mod delay;
+mod enqueue;
+mod jobs;
+mod sellers;
+mod serve;
+mod setup;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::{answer::Answers, stop::Stop};
+
+/// Watch and steer the background jobs of Amzigo.
+#[derive(Debug, Parser)]
+#[command(
+    name = "amzigo",
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused or not found.\n\
+                  Settings come from the environment; a command names what it misses."
+)]
+struct Amzigo {
+    /// Answer with one JSON document instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Migrate(setup::Migrate),
+    NewKey(setup::NewKey),
+    Kinds(setup::Kinds),
+    Enqueue(enqueue::Enqueue),
+    Jobs(jobs::Jobs),
+    Job(jobs::Job),
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    #[command(subcommand)]
+    Sellers(sellers::Sellers),
+    Serve(serve::Serve),
+}
+
+/// Runs the command that the process was started with.
+pub async fn main() -> ExitCode {
+    let amzigo = Amzigo::parse();
+    let answers = Answers { json: amzigo.json };
+    match run(amzigo.command, answers).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            answer::complain(&stop);
+            stop.exit_code()
+        }
+    }
+}
+
+async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
+    match command {
+        Command::Migrate(migrate) => migrate.run(answers).await,
+        Command::NewKey(new_key) => new_key.run(answers),
+        Command::Kinds(kinds) => kinds.run(answers),
+        Command::Enqueue(enqueue) => enqueue.run(answers).await,
+        Command::Jobs(jobs) => jobs.run(answers).await,
+        Command::Job(job) => job.run(answers).await,
+        Command::Dead(dead) => dead.run(answers).await,
+        Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Serve(serve) => serve.run().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_sound_and_every_command_shows_an_example() {
+        let amzigo = Amzigo::command();
+        amzigo.clone().debug_assert();
+        let mut commands: Vec<_> = amzigo.get_subcommands().collect();
+        while let Some(command) = commands.pop() {
+            if command.has_subcommands() {
+                commands.extend(command.get_subcommands());
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("amzigo "), "{} shows no example", command.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `amzigo sellers`: connecting Amazon accounts.
+
+use std::io::{IsTerminal, Read};
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+use jobs::{sp_api::Region, store::sellers::Connection};
+use runtime::{env::ProcessEnvironment, secret::SecretString};
+use serde_json::json;
+
+use super::{
+    answer::{self, Answers},
+    database,
+    stop::Stop,
+};
+use crate::ops::{Act, sellers};
+
+/// Connect and list sellers.
+#[derive(Debug, Subcommand)]
+pub(super) enum Sellers {
+    Connect(Connect),
+    List(List),
+}
+
+impl Sellers {
+    pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
+        match self {
+            Self::Connect(connect) => connect.run(answers).await,
+            Self::List(list) => list.run(answers).await,
+        }
+    }
+}
+
+/// Connect an Amazon account, or renew its authorisation. Prints our id of the seller.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  amzigo sellers connect --selling-partner-id A2EXAMPLE --region eu --marketplace A1F83G8C2ARO7P --refresh-token-stdin < token.txt\n\nThe token never stands on the command line, where other users of the host could read it."
+)]
+pub(super) struct Connect {
+    /// Amazon's id of the account.
+    #[arg(long, value_name = "ID", value_parser = amazon_id)]
+    selling_partner_id: String,
+    /// Where it sells: na, eu or fe.
+    #[arg(long)]
+    region: Region,
+    /// Amazon's ids of the marketplaces to sync.
+    #[arg(long = "marketplace", value_name = "ID", num_args = 1.., required = true, value_parser = amazon_id)]
+    marketplaces: Vec<String>,
+    /// Read the Login with Amazon refresh token from standard input.
+    #[arg(long, required = true)]
+    refresh_token_stdin: bool,
+    /// Why, for the audit log.
+    #[arg(long, value_name = "TEXT", default_value = "the seller authorised us")]
+    reason: String,
+    /// Who you are, for the audit log.
+    #[arg(long = "as", value_name = "NAME", env = "USER", hide_env_values = true)]
+    actor: Option<String>,
+}
+
+/// Amazon's ids are capital letters and digits; a pasted token or name is none.
+fn amazon_id(text: &str) -> Result<String, String> {
+    let fits = (1..=40).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if fits { Ok(text.to_owned()) } else { Err("Amazon's ids are capital letters and digits".to_owned()) }
+}
+
+/// Longest token that is read; Amazon's have some hundred letters.
+const MAX_TOKEN_BYTES: u64 = 8_192;
+
+fn read_token() -> Result<SecretString, Stop> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        eprintln!("Paste the refresh token, then press Enter and Ctrl-D:");
+    }
+    let mut token = String::new();
+    stdin
+        .lock()
+        .take(MAX_TOKEN_BYTES)
+        .read_to_string(&mut token)
+        .context("could not read the refresh token from standard input")
+        .map_err(Stop::Usage)?;
+    let trimmed = token.trim();
+    if trimmed.is_empty() || trimmed.contains(char::is_whitespace) || trimmed.contains(char::is_control) {
+        return Err(Stop::Usage(anyhow!(
+            "standard input must hold the refresh token alone, as Atzr|… on one line"
+        )));
+    }
+    Ok(SecretString::from(trimmed))
+}
+
+impl Connect {
+    pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
+        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let keyring = jobs::config::keyring(&ProcessEnvironment).map_err(Stop::usage)?;
+        let seller = Connection {
+            selling_partner_id: self.selling_partner_id,
+            region: self.region,
+            marketplace_ids: self.marketplaces,
+            refresh_token: read_token()?,
+        };
+        let pool = database::migrated_pool().await?;
+        let mut connection = pool.acquire().await?;
+        let now = database::now(&mut connection).await?;
+        let id = sellers::connect(&mut connection, &keyring, &seller, &act, now).await?;
+        answers.give(&json!({ "id": id }), |_| id.to_string())
+    }
+}
+
+/// List the connected accounts. The authorisations themselves are never shown.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  amzigo sellers list")]
+pub(super) struct List {}
+
+impl List {
+    async fn run(self, answers: Answers) -> Result<(), Stop> {
+        let pool = database::migrated_pool().await?;
+        let sellers = sellers::list(&mut *pool.acquire().await?).await?;
+        answers.give(&json!({ "sellers": sellers }), |_| {
+            if sellers.is_empty() {
+                return "No seller is connected; `amzigo sellers connect --help` shows how.".to_owned();
+            }
+            let mut table =
+                answer::table(&["id", "Amazon's id", "region", "marketplaces", "state", "connected"]);
+            for seller in &sellers {
+                table.add_row([
+                    answer::text(&seller.id.to_string()),
+                    answer::text(&seller.selling_partner_id),
+                    answer::text(&seller.region),
+                    answer::text(&seller.marketplace_ids.join(" ")),
+                    answer::state(&seller.state),
+                    answer::text(&answer::moment(seller.connected_at)),
+                ]);
+            }
+            table.trim_fmt()
+        })
+    }
+}

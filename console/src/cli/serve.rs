@@ -1,0 +1,65 @@
+//! `amzigo serve`: the pages, health and metrics, until SIGTERM or Ctrl-C.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use runtime::{
+    env::ProcessEnvironment,
+    health::{Health, Loops},
+    postgres,
+    redis::Redis,
+    shutdown::Shutdown,
+    telemetry,
+};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{answer::Answers, database, stop::Stop};
+use crate::{
+    config::{self, ListenError},
+    pages,
+};
+
+/// Serve the pages, /livez, /readyz and /metrics on a loopback address. The first line on standard output is
+/// {"address":"…"}.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n\nThere is no sign-in yet: an address that others could reach is refused. From elsewhere, use an SSH tunnel."
+)]
+pub(super) struct Serve {
+    /// Where to listen; port 0 picks a free one. Without it, AMZIGO_CONSOLE_LISTEN holds.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+/// How long requests that run may go on after the first signal.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Stop> {
+        let environment = ProcessEnvironment;
+        let address = config::listen(self.listen, &environment).map_err(|error| match error {
+            ListenError::Setting(error) => Stop::usage(error),
+            refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
+        })?;
+        let telemetry = telemetry::start(&environment)?;
+        let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
+        let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
+        let redis = Redis::connect(&environment).await?;
+        let health =
+            Health { loops: Loops::default(), telemetry, pool, redis, stopping: shutdown.soft.clone() };
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("could not listen on {address}; is another console running? `--listen 127.0.0.1:0` takes a free port")
+        })?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        (Answers { json: false }).give(&json!({ "address": address }), ToString::to_string)?;
+        tracing::info!(listen.address = %address, "the console serves its pages");
+        let served = axum::serve(listener, pages::router(health))
+            .with_graceful_shutdown(shutdown.soft.clone().cancelled_owned());
+        tokio::select! {
+            ended = served => Ok(ended.context("the server ended")?),
+            () = shutdown.hard.cancelled() => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What people may know and change, one subject a file. Pages and the command line call the same functions.
+//!
+//! A function that changes something takes an [`Act`] and writes it to the audit log in the transaction of the change, so
+//! that there is no change without a name and a reason. Times are handed in.
+
+pub mod act;
+pub mod dead;
+pub mod enqueue;
+pub mod jobs;
+pub mod sellers;
+
+pub use act::Act;
