@@ -2,7 +2,11 @@
 //!
 //! Never takes more than there are free slots, so that a job waits in Redis, where every worker can take it, and not here.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use apalis_core::task::{Task, builder::TaskBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -91,6 +95,7 @@ impl Fetcher {
     }
 
     async fn deliver(&self, claimed: Claimed, mut permits: OwnedSemaphorePermit) {
+        self.running.claimed(claimed.entries.iter().filter_map(|entry| Envelope::id_of(entry)).collect());
         let mut ended = Ended::default();
         let mut envelopes = HashMap::with_capacity(claimed.entries.len());
         for entry in &claimed.entries {
@@ -145,7 +150,9 @@ impl Fetcher {
                 // This worker runs it already: the second copy shares its lease, which must stay.
                 Some(Begun::Running(at)) if *at == self.worker => {}
                 Some(Begun::Running(_)) => ended.finished.push(id),
-                Some(Begun::Unknown) | None => {
+                // Another worker changed it while this one asked: the next claim asks again.
+                None => ended.handed_back.push(id),
+                Some(Begun::Unknown) => {
                     tracing::error!(job.id = %id, job.kind = envelope.kind, "dropped a job that the ledger does not know");
                     ended.finished.push(id);
                 }
@@ -206,6 +213,8 @@ impl Fetcher {
             })
             .collect();
         if !lost.is_empty() {
+            // Dropping the copy because it "runs" would be wrong now: that worker is lost.
+            begun.retain(|id, _| !lost.iter().any(|(lost, ..)| lost == id));
             begun.extend(self.settings.ledger.take_over(self.worker, fence, &lost, now).await?);
         }
         Ok(begun)
@@ -213,7 +222,8 @@ impl Fetcher {
 
     async fn end(&self, ended: &Ended) {
         if let Err(error) = self.settings.engine.end_leases(self.settings.queue, self.worker, ended).await {
-            tracing::warn!(%error, "could not end leases; they will run out");
+            tracing::warn!(%error, "could not end leases; the heartbeat will hand them back");
         }
+        self.running.claimed(HashSet::new());
     }
 }

@@ -6,11 +6,13 @@
 use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
-use redis::RedisResult;
+use redis::{AsyncCommands, RedisResult};
 
 use crate::{
     Engine, JobId, WorkerId,
+    envelope::Envelope,
     policy::Queue,
+    ready::due_ms,
     scripts::{self, MAX_IDS},
 };
 
@@ -54,7 +56,8 @@ impl Engine {
     /// Takes up to `most` (at most [`MAX_CLAIM`]) ready entries, groups in turn, leased to `worker`.
     ///
     /// # Errors
-    /// When Redis fails. Entries that were taken all the same are rescued when the lease ends.
+    /// When Redis fails. Entries that were taken all the same are rescued when the lease ends, or handed back by the
+    /// heartbeat of a worker that lives.
     pub async fn claim(&self, queue: Queue, worker: WorkerId, most: usize) -> RedisResult<Claimed> {
         let keys = self.keys(queue);
         let now = self.clock().now_ms();
@@ -99,7 +102,8 @@ impl Engine {
     /// Ends leases, after the ledger has settled the jobs. Returns how many were no longer held.
     ///
     /// # Errors
-    /// When Redis fails. Then the lease runs out, and the next claim finds out from the ledger.
+    /// When Redis fails. Then the jobs come back like those of a claim that failed, and the next one finds out from the
+    /// ledger.
     pub async fn end_leases(&self, queue: Queue, worker: WorkerId, ended: &Ended) -> RedisResult<usize> {
         let keys = self.keys(queue);
         let mut missing = 0;
@@ -111,7 +115,7 @@ impl Engine {
                 call.arg(id.0.as_bytes());
             }
             for (id, due_at) in &some.delayed {
-                call.arg(due_at.timestamp_millis()).arg(id.0.as_bytes());
+                call.arg(due_ms(*due_at)).arg(id.0.as_bytes());
             }
             for id in &some.handed_back {
                 call.arg(id.0.as_bytes());
@@ -159,6 +163,15 @@ impl Engine {
             .invoke_async(&mut self.connection())
             .await?;
         Ok(gone == 1)
+    }
+
+    /// All that the lease of `worker` holds.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn held_by(&self, queue: Queue, worker: WorkerId) -> RedisResult<HashSet<JobId>> {
+        let ids: Vec<Vec<u8>> = self.connection().hkeys(self.keys(queue).lease(worker)).await?;
+        Ok(ids.iter().filter_map(|id| Envelope::id_of(id)).collect())
     }
 
     /// Which of `held` their workers really hold a lease for.

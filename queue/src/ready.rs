@@ -41,7 +41,7 @@ impl Engine {
             let mut call = scripts::PUSH.prepare_invoke();
             call.key(keys.ring()).key(keys.delayed()).key(keys.groups()).arg(keys.wake());
             for (due_at, envelope) in some {
-                call.arg(due_at.map_or(0, |due| due.timestamp_millis().max(1))).arg(envelope.encode());
+                call.arg(due_at.map_or(0, |due| due_ms(due).max(1))).arg(envelope.encode());
             }
             let () = call.invoke_async(&mut connection).await?;
         }
@@ -89,4 +89,11 @@ impl Engine {
     pub async fn ping(&self) -> RedisResult<()> {
         self.connection().ping::<()>().await
     }
+}
+
+/// A moment as the scripts take it. Rounded up: a job that comes a fraction of a millisecond before the slot that a budget
+/// set aside for it would have to snooze again.
+pub(crate) fn due_ms(due_at: DateTime<Utc>) -> i64 {
+    let ms = due_at.timestamp_millis();
+    if due_at.timestamp_subsec_nanos().is_multiple_of(1_000_000) { ms } else { ms + 1 }
 }

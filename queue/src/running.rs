@@ -1,7 +1,8 @@
-//! What this worker runs at the moment: the fetcher adds, the settler removes, the heartbeat stops runs that lost their lease.
+//! What this worker knows of at the moment: the fetcher adds, the settler removes, the heartbeat stops runs that lost their
+//! lease and hands back what the lease holds and nobody here knows of.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,33 +16,51 @@ struct Held {
     stop: CancellationToken,
 }
 
-/// The runs of one worker, from the claim until the ledger and Redis have been told of their end.
+#[derive(Debug, Default)]
+struct Known {
+    runs: HashMap<JobId, Held>,
+    claimed: HashSet<JobId>,
+}
+
+/// The runs of one worker, from their beginning until the ledger has been told of their end; and what its last claim took,
+/// until the ledger has been asked about it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Running {
-    held: Arc<Mutex<HashMap<JobId, Held>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Running {
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Held>> {
-        // A panic elsewhere leaves the map whole: every change is one insert or remove.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // A panic elsewhere leaves it whole: every change is one insert or remove.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a claim took; the ledger may take long to answer about it. Replaces what the claim before it took.
+    pub(crate) fn claimed(&self, ids: HashSet<JobId>) {
+        self.lock().claimed = ids;
+    }
+
+    /// Whether a job runs here, or has just been claimed.
+    pub(crate) fn knows(&self, id: JobId) -> bool {
+        let known = self.lock();
+        known.runs.contains_key(&id) || known.claimed.contains(&id)
     }
 
     pub(crate) fn add(&self, id: JobId, fence: i64, stop: CancellationToken) {
-        self.lock().insert(id, Held { fence, stop });
+        self.lock().runs.insert(id, Held { fence, stop });
     }
 
     pub(crate) fn contains(&self, id: JobId) -> bool {
-        self.lock().contains_key(&id)
+        self.lock().runs.contains_key(&id)
     }
 
     /// Forgets runs that have ended. Returns those that were still held under the same token.
     pub(crate) fn remove(&self, ended: impl IntoIterator<Item = (JobId, i64)>) -> Vec<JobId> {
-        let mut held = self.lock();
+        let mut known = self.lock();
         let mut removed = Vec::new();
         for (id, fence) in ended {
-            if held.get(&id).is_some_and(|run| run.fence == fence) {
-                held.remove(&id);
+            if known.runs.get(&id).is_some_and(|run| run.fence == fence) {
+                known.runs.remove(&id);
                 removed.push(id);
             }
         }
@@ -49,13 +68,13 @@ impl Running {
     }
 
     pub(crate) fn ids(&self) -> Vec<JobId> {
-        self.lock().keys().copied().collect()
+        self.lock().runs.keys().copied().collect()
     }
 
     /// Stops runs whose lease is lost. Returns how many were not stopped before.
     pub(crate) fn stop(&self, lost: &[JobId]) -> usize {
-        let held = self.lock();
-        let newly = lost.iter().filter_map(|id| held.get(id)).filter(|run| !run.stop.is_cancelled());
+        let known = self.lock();
+        let newly = lost.iter().filter_map(|id| known.runs.get(id)).filter(|run| !run.stop.is_cancelled());
         newly.inspect(|run| run.stop.cancel()).count()
     }
 }
