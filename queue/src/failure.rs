@@ -4,6 +4,8 @@ use std::{error::Error, time::Duration};
 
 use chrono::{DateTime, Utc};
 
+use crate::storable;
+
 /// How a run ends.
 pub type Outcome<T> = Result<T, Failure>;
 
@@ -72,8 +74,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         text.push_str(&next.to_string());
         cause = next.source();
     }
-    // Postgres refuses the character, and a lost error would be worse than a changed one.
-    let mut text = text.replace('\0', "\u{fffd}");
+    let mut text = storable::text(&text);
     if text.len() > MAX_ERROR_BYTES {
         let end = (0..=MAX_ERROR_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use sqlx::{PgPool, postgres::PgExecutor};
+use sqlx::PgPool;
 
-use crate::{JobId, WorkerId, retry::Verdict};
+use crate::{JobId, WorkerId, retry::Verdict, storable};
 
 /// What the ledger says when a run wants to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,8 +192,8 @@ impl Ledger {
             .collect())
     }
 
-    /// Settles runs. Returns the jobs it accepted; the others' tokens are no longer the last ones, so what those runs
-    /// say does not count.
+    /// Settles runs. Returns the jobs it accepted, now or before: telling it again is harmless. The others' tokens are no
+    /// longer the last ones, so what those runs say does not count.
     ///
     /// # Errors
     /// When the database fails; then none is settled.
@@ -219,7 +219,9 @@ struct Change {
 
 fn change(verdict: &Verdict) -> Option<Change> {
     Some(match verdict.clone() {
-        Verdict::Done { report } => Change { state: "done", report: Some(report), ..Change::default() },
+        Verdict::Done { report } => {
+            Change { state: "done", report: Some(storable::json(report)), ..Change::default() }
+        }
         Verdict::Retry { due_at, error } => Change {
             state: "delayed",
             error: Some(error),
@@ -229,7 +231,8 @@ fn change(verdict: &Verdict) -> Option<Change> {
             ..Change::default()
         },
         Verdict::Snooze { due_at, waits_for } => {
-            Change { state: "delayed", due_at: Some(due_at), waits_for: Some(waits_for), ..Change::default() }
+            let waits_for = Some(storable::text(&waits_for));
+            Change { state: "delayed", due_at: Some(due_at), waits_for, ..Change::default() }
         }
         Verdict::Dead { error } => {
             Change { state: "dead", error: Some(error), decision: Some("reject"), ..Change::default() }
@@ -240,7 +243,7 @@ fn change(verdict: &Verdict) -> Option<Change> {
 }
 
 async fn settle(
-    executor: impl PgExecutor<'_>,
+    pool: &PgPool,
     settled: &[Settled],
     now: DateTime<Utc>,
 ) -> Result<HashSet<JobId>, sqlx::Error> {
@@ -289,7 +292,34 @@ async fn settle(
         &waits as &[Option<String>],
         now,
     )
-    .fetch_all(executor)
+    .fetch_all(pool)
+    .await?;
+    let mut accepted: HashSet<_> = rows.into_iter().map(JobId).collect();
+    if accepted.len() < ids.len() {
+        accepted.extend(settled_before(pool, &ids, &fences, &states).await?);
+    }
+    Ok(accepted)
+}
+
+/// Runs that are settled already as they say: the first answer was lost, and they were told again. Refused, Redis would
+/// drop what the ledger says is delayed.
+async fn settled_before(
+    pool: &PgPool,
+    ids: &[uuid::Uuid],
+    fences: &[i64],
+    states: &[String],
+) -> Result<Vec<JobId>, sqlx::Error> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        select jobs.id
+        from jobs join unnest($1::uuid[], $2::bigint[], $3::text[]) as given (id, fence, state) on given.id = jobs.id
+        where jobs.fence = given.fence and jobs.state = given.state
+        "#,
+        ids,
+        fences,
+        states,
+    )
+    .fetch_all(pool)
     .await?;
     Ok(rows.into_iter().map(JobId).collect())
 }

@@ -26,6 +26,7 @@ pub mod schedule;
 mod scripts;
 pub mod settle;
 pub mod state;
+mod storable;
 pub mod wake;
 
 pub use engine::Engine;

@@ -67,7 +67,7 @@ pub fn verdict(
             if failed >= policy.max_attempts {
                 return Verdict::Dead { error };
             }
-            let delay = after.unwrap_or_else(|| delay(policy, failed, jitter));
+            let delay = after.map_or_else(|| delay(policy, failed, jitter), |after| after.min(LONGEST_AFTER));
             Verdict::Retry { due_at: now + delay, error }
         }
         // A moment in the past would make the job spin.
@@ -80,6 +80,8 @@ pub fn verdict(
     }
 }
 
+/// Longest delay that an error may ask for: it often comes from the other side, which may say anything.
+const LONGEST_AFTER: Duration = Duration::from_secs(24 * 3_600);
 const SHORTEST_SNOOZE: Duration = Duration::from_millis(1);
 
 /// A [`Failure`] on its way through the worker's layers, which pass errors on.
@@ -129,6 +131,15 @@ mod tests {
             Verdict::Retry { due_at: now() + TimeDelta::seconds(20), error: "down".to_owned() }
         );
         assert_eq!(failed(Failure::retry("down"), 2), Verdict::Dead { error: "down".to_owned() });
+    }
+
+    #[test]
+    fn a_delay_of_the_errors_own_is_kept_within_a_day() {
+        for (asked, given) in [(Duration::from_secs(90), 90), (Duration::MAX, 86_400)] {
+            let later = failed(Failure::retry_after("busy", asked), 0);
+            let due_at = now() + TimeDelta::seconds(given);
+            assert_eq!(later, Verdict::Retry { due_at, error: "busy".to_owned() });
+        }
     }
 
     #[test]
