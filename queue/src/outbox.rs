@@ -11,7 +11,9 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use thiserror::Error;
 
-use crate::{Engine, JobId, envelope::Envelope, job::Job, policy::Queue, ready::Entry, state::State};
+use crate::{
+    Engine, JobId, envelope::Envelope, job::Job, policy::Queue, ready::Entry, state::State, storable,
+};
 
 /// Most bytes of a payload's JSON text. Payloads are ids and choices; what is larger belongs into a table.
 pub const MAX_PAYLOAD_BYTES: usize = 65_536;
@@ -71,7 +73,7 @@ impl NewJob {
     /// The job that `job` describes.
     #[must_use]
     pub fn of<J: Job>(job: &J, cause: Cause) -> Self {
-        // A payload type that cannot be written as JSON is refused at the door, as null is not what any kind parses.
+        // A payload type that cannot be written as JSON becomes null, which its first run rejects.
         let payload = serde_json::to_value(job).unwrap_or(Value::Null);
         Self {
             id: JobId::new(),
@@ -167,6 +169,27 @@ pub async fn enqueue(
     for job in jobs {
         payloads.push(checked_payload(job)?);
     }
+    let mut answers: HashMap<JobId, Enqueued> = HashMap::with_capacity(jobs.len());
+    let mut left: Vec<(&NewJob, String)> = jobs.iter().zip(payloads).collect();
+    while !left.is_empty() {
+        let born = insert(connection, &left, now).await?;
+        answers.extend(born.into_iter().map(|id| (id, Enqueued::New(id))));
+        left.retain(|(job, _)| !answers.contains_key(&job.id));
+        answers.extend(existing(connection, &left).await?);
+        // What is left now met another job that has ended since: the key is free again.
+        left.retain(|(job, _)| !answers.contains_key(&job.id));
+    }
+    Ok(jobs.iter().filter_map(|job| answers.get(&job.id).copied()).collect())
+}
+
+/// Writes the jobs whose keys are free. Returns which.
+async fn insert(
+    connection: &mut PgConnection,
+    jobs: &[(&NewJob, String)],
+    now: DateTime<Utc>,
+) -> Result<Vec<JobId>, sqlx::Error> {
+    let payloads: Vec<_> = jobs.iter().map(|(_, payload)| payload.clone()).collect();
+    let jobs: Vec<_> = jobs.iter().map(|(job, _)| *job).collect();
     let ids: Vec<_> = jobs.iter().map(|job| job.id.0).collect();
     let kinds: Vec<_> = jobs.iter().map(|job| job.kind.clone()).collect();
     let queues: Vec<_> = jobs.iter().map(|job| job.queue.name().to_owned()).collect();
@@ -212,29 +235,18 @@ pub async fn enqueue(
         &caused_by as &[Option<uuid::Uuid>],
         now,
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
-
-    if born.len() == jobs.len() {
-        return Ok(jobs.iter().map(|job| Enqueued::New(job.id)).collect());
-    }
-    let taken: Vec<&NewJob> = jobs.iter().filter(|job| !born.contains(&job.id.0)).collect();
-    let existing = existing(connection, &taken).await?;
-    Ok(jobs
-        .iter()
-        .map(|job| match existing.get(&job.id) {
-            Some(other) => Enqueued::Exists(*other),
-            None => Enqueued::New(job.id),
-        })
-        .collect())
+    Ok(born.into_iter().map(JobId).collect())
 }
 
 fn checked_payload(job: &NewJob) -> Result<String, EnqueueError> {
     let text = job.payload.to_string();
-    if text.len() > MAX_PAYLOAD_BYTES {
-        return Err(EnqueueError::TooLarge { kind: job.kind.clone(), bytes: text.len() });
+    let bytes = storable::stored_bytes(&job.payload, &text);
+    if bytes > MAX_PAYLOAD_BYTES {
+        return Err(EnqueueError::TooLarge { kind: job.kind.clone(), bytes });
     }
-    if text.contains("\\u0000") {
+    if storable::has_null(&job.payload) {
         return Err(EnqueueError::NullCharacter { kind: job.kind.clone() });
     }
     if job.group.is_empty() || job.group.len() > MAX_GROUP_BYTES {
@@ -246,16 +258,22 @@ fn checked_payload(job: &NewJob) -> Result<String, EnqueueError> {
 /// For jobs that were not written: which ones were there already.
 async fn existing(
     connection: &mut PgConnection,
-    taken: &[&NewJob],
-) -> Result<HashMap<JobId, JobId>, sqlx::Error> {
-    let unique: Vec<_> = taken.iter().filter_map(|job| job.unique_key.clone()).collect();
-    let idempotency: Vec<_> = taken.iter().filter_map(|job| job.idempotency_key.clone()).collect();
+    taken: &[(&NewJob, String)],
+) -> Result<Vec<(JobId, Enqueued)>, sqlx::Error> {
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<_> = taken.iter().map(|(job, _)| job.id.0).collect();
+    let unique: Vec<_> = taken.iter().filter_map(|(job, _)| job.unique_key.clone()).collect();
+    let idempotency: Vec<_> = taken.iter().filter_map(|(job, _)| job.idempotency_key.clone()).collect();
     let rows = sqlx::query!(
         r#"
         select id, unique_key, idempotency_key, state in ('ready', 'delayed', 'running') as "unfinished!"
         from jobs
-        where (unique_key = any($1) and state in ('ready', 'delayed', 'running')) or idempotency_key = any($2)
+        where id = any($1) or (unique_key = any($2) and state in ('ready', 'delayed', 'running'))
+            or idempotency_key = any($3)
         "#,
+        &ids,
         &unique,
         &idempotency,
     )
@@ -263,12 +281,13 @@ async fn existing(
     .await?;
     Ok(taken
         .iter()
-        .filter_map(|job| {
+        .filter_map(|(job, _)| {
             let same = rows.iter().find(|row| {
-                (job.idempotency_key.is_some() && row.idempotency_key == job.idempotency_key)
+                row.id == job.id.0
+                    || (job.idempotency_key.is_some() && row.idempotency_key == job.idempotency_key)
                     || (job.unique_key.is_some() && row.unfinished && row.unique_key == job.unique_key)
             })?;
-            Some((job.id, JobId(same.id)))
+            Some((job.id, Enqueued::Exists(JobId(same.id))))
         })
         .collect())
 }
