@@ -1,0 +1,21 @@
+//! Tests of the engine against a real Redis and a real Postgres, one module a subject.
+//!
+//! Every test has a database and a Redis prefix of its own, so all run at once and none cleans up after another. Where
+//! time matters the test owns the clock; where a task in the background must come so far, `eventually` looks again and
+//! again until a deadline.
+#![allow(clippy::unwrap_used, reason = "a test that meets an error it does not expect has failed")]
+
+mod budgets;
+mod budgets_model;
+mod claims;
+mod claims_model;
+mod dead;
+mod delayed;
+mod deployment;
+mod leases;
+mod ledger;
+mod outbox;
+mod reconcile;
+mod worker;
+mod worker_faults;
+mod working;
