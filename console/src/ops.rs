@@ -4,9 +4,11 @@
 //! that there is no change without a name and a reason. Times are handed in.
 
 pub mod act;
+pub mod counts;
 pub mod dead;
 pub mod enqueue;
 pub mod jobs;
+pub mod overview;
 pub mod sellers;
 
 pub use act::Act;

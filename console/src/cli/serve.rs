@@ -1,10 +1,12 @@
 //! `amzigo serve`: the pages, health and metrics, until SIGTERM or Ctrl-C.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
+use queue::Engine;
 use runtime::{
+    clock::RedisClock,
     env::ProcessEnvironment,
     health::{Health, Loops},
     postgres,
@@ -18,7 +20,7 @@ use tokio::net::TcpListener;
 use super::{answer::Answers, database, stop::Stop};
 use crate::{
     config::{self, ListenError},
-    pages,
+    pages::{self, Console},
 };
 
 /// Serve the pages, /livez, /readyz and /metrics on a loopback address. The first line on standard output is
@@ -47,15 +49,24 @@ impl Serve {
         let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
         let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
         let redis = Redis::connect(&environment).await?;
-        let health =
-            Health { loops: Loops::default(), telemetry, pool, redis, stopping: shutdown.soft.clone() };
+        let clock = RedisClock::follow(&redis, shutdown.soft.clone())
+            .await
+            .context("could not read the time of Redis; check that the server is up")?;
+        let health = Health {
+            loops: Loops::default(),
+            telemetry,
+            pool: pool.clone(),
+            redis: redis.clone(),
+            stopping: shutdown.soft.clone(),
+        };
+        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)) };
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("could not listen on {address}; is another console running? `--listen 127.0.0.1:0` takes a free port")
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         (Answers { json: false }).give(&json!({ "address": address }), ToString::to_string)?;
         tracing::info!(listen.address = %address, "the console serves its pages");
-        let served = axum::serve(listener, pages::router(health))
+        let served = axum::serve(listener, pages::router(console, health))
             .with_graceful_shutdown(shutdown.soft.clone().cancelled_owned());
         tokio::select! {
             ended = served => Ok(ended.context("the server ended")?),
