@@ -107,6 +107,8 @@ impl Budgets {
         let keys = BudgetKeys::new(self.redis.prefix(), &budget.name);
         scripts::BUDGET_MOVE
             .key(keys.bucket)
+            .arg(self.clock.now().timestamp_micros())
+            .arg(interval_us(budget.rate))
             .arg(interval_us(rate))
             .arg(BELIEVE_RATE.as_millis().to_string())
             .invoke_async::<()>(&mut self.redis.connection())

@@ -54,7 +54,8 @@ pub async fn connect(environment: &dyn Environment, process: &str) -> Result<PgP
         // A row lock that a lost worker left behind must not hold others up for ever.
         .after_connect(|connection, _| {
             Box::pin(async move {
-                sqlx::query("set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'")
+                // Several statements in one message; as a start-up option a pooler in between might refuse it.
+                sqlx::raw_sql("set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'")
                     .execute(connection)
                     .await
                     .map(|_| ())

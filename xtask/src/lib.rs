@@ -4,6 +4,7 @@
 //! command leaves none of them behind. The commands themselves are modules of the binary. Unix only.
 
 pub mod error;
+pub mod guarded;
 pub mod process;
 pub mod services;
 

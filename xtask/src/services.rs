@@ -9,7 +9,6 @@
 
 mod account;
 mod docker;
-mod guarded;
 mod install;
 mod lease;
 mod port;

@@ -12,9 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::account::{Home, remove_file, remove_folder};
-use super::guarded::{Guarded, not_ready, spawn_logged};
 use super::port::{on_a_free_port, random_password};
 use crate::error::{Error, Result};
+use crate::guarded::{Guarded, not_ready, spawn_logged};
 use crate::process::{self, spawning};
 
 /// How long a Postgres may take to come up or to end.

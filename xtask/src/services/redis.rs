@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use super::guarded::{Guarded, not_ready, spawn_logged};
 use super::port::on_a_free_port;
 use crate::error::{Error, Result};
+use crate::guarded::{Guarded, not_ready, spawn_logged};
 use crate::process;
 
 /// How long a Redis may take to come up or to end.

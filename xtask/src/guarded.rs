@@ -1,4 +1,4 @@
-//! A server process that ends with its owner, whatever ends the owner.
+//! A child process that ends with its owner, whatever ends the owner.
 //!
 //! Beside the server runs a shell that does nothing but read from a pipe whose other end the owner holds. When the owner is gone, even
 //! by `kill -9`, the read ends and the shell ends the server. An orderly stop dismisses that guardian first, so that it can never hit
@@ -14,16 +14,19 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::process::{self, spawning};
 
-/// A running server and its guardian.
+/// A running process and its guardian. Dropped, the process gets its last signal.
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub struct Guarded {
     server: Child,
     guardian: Child,
 }
 
 impl Guarded {
     /// Posts a guardian beside a server that has just been started. `last_signal` is what the server gets when its owner is gone.
-    pub(super) fn new(mut server: Child, last_signal: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the guardian cannot be started; then the server is ended.
+    pub fn new(mut server: Child, last_signal: &str) -> Result<Self> {
         let mut command = Command::new("sh");
         command
             .args([
@@ -50,12 +53,16 @@ impl Guarded {
     }
 
     /// The server's process id.
-    pub(super) fn pid(&self) -> u32 {
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.server.id()
     }
 
     /// Asks the server to end with `signal` and waits; kills it when it does not.
-    pub(super) fn stop(mut self, name: &'static str, signal: &str, within: Duration) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it had to be killed.
+    pub fn stop(mut self, name: &'static str, signal: &str, within: Duration) -> Result<()> {
         process::signal(&self.pid().to_string(), signal);
         self.dismiss();
         if process::wait_until(within, || matches!(self.server.try_wait(), Ok(Some(_)))) {
@@ -68,7 +75,10 @@ impl Guarded {
     }
 
     /// Ends the server with SIGKILL, as a crash would, and waits until it is gone.
-    pub(super) fn kill_hard(mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill_hard(mut self) -> Result<()> {
         let killed = self.server.kill();
         self.dismiss();
         killed
@@ -87,7 +97,7 @@ impl Guarded {
 }
 
 /// Starts a server in a process group of its own, its output going to a log that begins anew.
-pub(super) fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
+pub(crate) fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
     let file = fs::File::create(log).map_err(Error::file("creating", log))?;
     let copy = file.try_clone().map_err(Error::file("opening", log))?;
     command.stdin(Stdio::null()).stdout(file).stderr(copy).process_group(0);
@@ -95,7 +105,7 @@ pub(super) fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
 }
 
 /// The error for a server that did not come up; the server is ended if it still runs.
-pub(super) fn not_ready(server: &'static str, child: &mut Child, what: String, log: &Path) -> Error {
+pub(crate) fn not_ready(server: &'static str, child: &mut Child, what: String, log: &Path) -> Error {
     // Both fail only for a child that has ended already.
     child.kill().ok();
     child.wait().ok();

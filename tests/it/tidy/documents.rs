@@ -1,0 +1,105 @@
+//! Documents that say what the code says: the table of kinds, a runbook for each kind, links that lead somewhere.
+
+use std::path::Path;
+
+use jobs::catalog::CATALOG;
+
+use super::{equal, files, markdown, read, refuse, root, section};
+
+#[test]
+fn the_table_of_kinds_is_the_catalog() {
+    let text = read("README.md");
+    equal("README.md", section("README.md", &text, "kinds"), &kinds());
+}
+
+fn kinds() -> String {
+    let rows: Vec<_> = CATALOG
+        .iter()
+        .map(|kind| {
+            let schedule = kind.schedule.map_or_else(
+                || "on request".to_owned(),
+                |schedule| format!("`{}` {}", schedule.expression, schedule.time_zone),
+            );
+            vec![format!("`{}`", kind.name), kind.policy.queue.to_string(), schedule, kind.summary.to_owned()]
+        })
+        .collect();
+    markdown(&["kind", "queue", "schedule", "what it does"], &rows)
+}
+
+#[test]
+fn every_kind_has_a_runbook_and_names_it() {
+    let complaints: Vec<_> = CATALOG
+        .iter()
+        .flat_map(|kind| {
+            let runbook = format!("deploy/runbooks/{}.md", kind.name);
+            let missing = (!root().join(&runbook).exists()).then(|| format!("{runbook} is missing"));
+            let source = read(&format!("jobs/src/kinds/{}.rs", kind.name));
+            let unnamed =
+                (!source.contains(&runbook)).then(|| format!("{} does not name {runbook}", kind.name));
+            [missing, unnamed].into_iter().flatten()
+        })
+        .collect();
+    refuse(&complaints, "On-call reads it at three in the morning: symptoms, commands, decisions.");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let complaints: Vec<_> = files(".", &["md"])
+        .iter()
+        .flat_map(|(path, text)| {
+            let folder = root().join(path).parent().map(Path::to_owned).unwrap_or_default();
+            links(text)
+                .into_iter()
+                .filter(|link| !folder.join(link.split('#').next().unwrap_or_default()).exists())
+                .map(|link| format!("{path} -> {link}"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    refuse(&complaints, "Correct the link, relative to the file it stands in.");
+}
+
+/// Files of ours that code or prose names must be there too.
+#[test]
+fn named_files_exist() {
+    let complaints: Vec<_> = files(".", &["md", "rs", "toml"])
+        .iter()
+        .flat_map(|(path, text)| {
+            named_files(text)
+                .into_iter()
+                .filter(|named| !root().join(named).exists())
+                .map(|named| format!("{path} names {named}"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    refuse(&complaints, "Name the file as it is called now, by its path from the root.");
+}
+
+/// Targets of Markdown links that are not addresses.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')').map(|(target, _)| target))
+        .filter(|target| !target.contains("://") && !target.starts_with('#'))
+        .collect()
+}
+
+/// Paths below `docs/` and `deploy/`, without those that stand for many (`runbooks/<kind>.md`).
+fn named_files(text: &str) -> Vec<&str> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/_.-".contains(c);
+    text.split(|c: char| !is_path(c))
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| word.starts_with("docs/") || word.starts_with("deploy/"))
+        .filter(|word| word.ends_with(".md") || word.ends_with(".yaml") || word.ends_with(".example"))
+        .collect()
+}
+
+#[test]
+fn a_broken_link_is_found() {
+    assert_eq!(links("see [a](docs/A.md#part) and [b](https://a.example/b) and [c](#c)"), ["docs/A.md#part"]);
+    assert_eq!(
+        named_files(
+            "In dead letters: deploy/runbooks/sync_orders.md. See `docs/LOGGING.md`; deploy/runbooks/<kind>.md"
+        ),
+        ["deploy/runbooks/sync_orders.md", "docs/LOGGING.md"]
+    );
+}

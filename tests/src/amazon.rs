@@ -1,0 +1,142 @@
+//! The stand-in for Amazon as a process: its control API, over HTTP.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context;
+use reqwest::{Client, Method};
+use sandbox::{
+    CallPage, ChangedOrders, FaultScript, OrderChanges, OrderRecord, Seed, Seeded, SettingsChange, Summary,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// A client of the sandbox's control API.
+#[derive(Debug, Clone)]
+pub struct Amazon {
+    http: Client,
+    base: String,
+}
+
+#[derive(Deserialize)]
+struct Orders {
+    sellers: BTreeMap<String, Vec<OrderRecord>>,
+}
+
+impl Amazon {
+    /// The sandbox at this address, as `127.0.0.1:4321`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn at(address: &str) -> anyhow::Result<Self> {
+        let http = Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
+        Ok(Self { http, base: format!("http://{address}") })
+    }
+
+    /// Its address for clients of Amazon.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> anyhow::Result<T> {
+        let mut request = self.http.request(method, format!("{}/control/{path}", self.base));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.with_context(|| format!("asking the sandbox for {path}"))?;
+        let (status, text) = (response.status(), response.text().await?);
+        anyhow::ensure!(status.is_success(), "the sandbox refused {path}: {status} {text}");
+        serde_json::from_str(&text).with_context(|| format!("reading the sandbox's answer to {path}"))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.send(Method::GET, path, None::<&Value>).await
+    }
+
+    /// Makes sellers and orders.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn seed(&self, seed: &Seed) -> anyhow::Result<Seeded> {
+        self.send(Method::POST, "seed", Some(seed)).await
+    }
+
+    /// Adds or changes orders while the system runs.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn change_orders(&self, changes: &OrderChanges) -> anyhow::Result<ChangedOrders> {
+        self.send(Method::POST, "orders", Some(changes)).await
+    }
+
+    /// Scripts a fault.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn script_fault(&self, script: &FaultScript) -> anyhow::Result<()> {
+        self.send::<Value>(Method::POST, "faults", Some(script)).await.map(drop)
+    }
+
+    /// Ends all scripted faults.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn clear_faults(&self) -> anyhow::Result<()> {
+        self.send::<Value>(Method::DELETE, "faults", None::<&Value>).await.map(drop)
+    }
+
+    /// Takes a seller's authorisation back.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn revoke(&self, selling_partner_id: &str) -> anyhow::Result<()> {
+        self.send::<Value>(Method::POST, &format!("sellers/{selling_partner_id}/revoke"), None::<&Value>)
+            .await
+            .map(drop)
+    }
+
+    /// Makes an order vanish.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn vanish(&self, order_id: &str) -> anyhow::Result<()> {
+        self.send::<Value>(Method::POST, &format!("orders/{order_id}/vanish"), None::<&Value>).await.map(drop)
+    }
+
+    /// Changes the sandbox's settings.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn change_settings(&self, change: &SettingsChange) -> anyhow::Result<()> {
+        self.send::<Value>(Method::POST, "settings", Some(change)).await.map(drop)
+    }
+
+    /// What it recorded, in numbers.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn summary(&self) -> anyhow::Result<Summary> {
+        self.get("summary").await
+    }
+
+    /// Every order, by selling partner.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn orders(&self) -> anyhow::Result<BTreeMap<String, Vec<OrderRecord>>> {
+        Ok(self.get::<Orders>("orders").await?.sellers)
+    }
+
+    /// Every call it received after one.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn calls(&self, after: u64) -> anyhow::Result<CallPage> {
+        self.get(&format!("calls?after={after}&limit=10000")).await
+    }
+}

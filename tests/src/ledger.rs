@@ -1,0 +1,145 @@
+//! What the system says of itself: the ledger and the tables, read for comparing with what the sandbox recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, ensure};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use sandbox::OrderRecord;
+use serde::Serialize;
+use sqlx::PgPool;
+
+/// Jobs by state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Jobs {
+    /// Not yet ended.
+    pub unfinished: i64,
+    /// Ended well.
+    pub done: i64,
+    /// Ended in failure.
+    pub dead: i64,
+    /// Given up by somebody.
+    pub cancelled: i64,
+}
+
+/// Counts the jobs.
+///
+/// # Errors
+/// When the database fails.
+pub async fn jobs(pool: &PgPool) -> anyhow::Result<Jobs> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("select state, count(*) from jobs group by state").fetch_all(pool).await?;
+    let mut jobs = Jobs::default();
+    for (state, count) in rows {
+        match state.as_str() {
+            "done" => jobs.done += count,
+            "dead" => jobs.dead += count,
+            "cancelled" => jobs.cancelled += count,
+            _ => jobs.unfinished += count,
+        }
+    }
+    Ok(jobs)
+}
+
+/// How many orders are stored.
+///
+/// # Errors
+/// When the database fails.
+pub async fn orders_stored(pool: &PgPool) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar("select count(*) from orders").fetch_one(pool).await?)
+}
+
+/// Review requests by outcome.
+///
+/// # Errors
+/// When the database fails.
+pub async fn review_requests(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i64>> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("select state, count(*) from review_requests group by state").fetch_all(pool).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Compares every order of the sandbox with what is stored, by id, time of change and lines.
+///
+/// # Errors
+/// When one is missing, too many or different; the error names some.
+pub async fn orders_agree(
+    pool: &PgPool,
+    expected: &BTreeMap<String, Vec<OrderRecord>>,
+) -> anyhow::Result<()> {
+    let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        "select s.selling_partner_id, o.order_id, o.last_updated_at
+         from orders o join sellers s on s.id = o.seller_id",
+    )
+    .fetch_all(pool)
+    .await?;
+    let items: Vec<(String, String)> =
+        sqlx::query_as("select order_id, order_item_id from order_items").fetch_all(pool).await?;
+    let items: BTreeSet<_> = items.into_iter().collect();
+    // Postgres keeps microseconds.
+    let moment = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(at);
+    let stored: BTreeSet<_> = rows.into_iter().map(|(seller, id, at)| (seller, id, moment(at))).collect();
+    let expected_orders: BTreeSet<_> = expected
+        .iter()
+        .flat_map(|(seller, orders)| {
+            orders.iter().map(move |o| (seller.clone(), o.id.clone(), moment(o.last_updated_time)))
+        })
+        .collect();
+    let expected_items: BTreeSet<_> = expected
+        .values()
+        .flatten()
+        .flat_map(|order| order.item_ids.iter().map(|item| (order.id.clone(), item.clone())))
+        .collect();
+    let missing: Vec<_> = expected_orders.difference(&stored).take(5).collect();
+    let extra: Vec<_> = stored.difference(&expected_orders).take(5).collect();
+    ensure!(
+        missing.is_empty() && extra.is_empty(),
+        "orders missing or old: {missing:?}; unexpected: {extra:?}"
+    );
+    ensure!(items == expected_items, "the lines of the orders differ");
+    Ok(())
+}
+
+/// Compares the orders for which the sandbox took a review request with those that the system says were sent, and checks
+/// that every eligible order has one and none has two.
+///
+/// # Errors
+/// When they differ; the error names some.
+pub async fn review_requests_agree(
+    pool: &PgPool,
+    expected: &BTreeMap<String, Vec<OrderRecord>>,
+) -> anyhow::Result<()> {
+    let rows: Vec<(String,)> =
+        sqlx::query_as("select order_id from review_requests where state in ('sent', 'sent_probably')")
+            .fetch_all(pool)
+            .await?;
+    let ours: BTreeSet<_> = rows.into_iter().map(|(id,)| id).collect();
+    let orders: Vec<_> = expected.values().flatten().collect();
+    let taken: BTreeSet<_> =
+        orders.iter().filter(|order| order.solicited_count > 0).map(|order| order.id.clone()).collect();
+    let differ: Vec<_> = ours.symmetric_difference(&taken).take(5).collect();
+    ensure!(differ.is_empty(), "sent by one side only: {differ:?}");
+    let twice: Vec<_> =
+        orders.iter().filter(|order| order.solicited_count > 1).map(|order| &order.id).collect();
+    ensure!(twice.is_empty(), "requested twice: {twice:?}");
+    let forgotten: Vec<_> =
+        orders.iter().filter(|order| order.eligible && order.solicited_count == 0).map(|o| &o.id).collect();
+    ensure!(forgotten.is_empty(), "eligible but not requested: {forgotten:?}");
+    Ok(())
+}
+
+/// Checks that the tables' own rules hold: every job ended once, nothing waits in the outbox.
+///
+/// # Errors
+/// When something is left; the error says what.
+pub async fn all_ended(pool: &PgPool) -> anyhow::Result<()> {
+    let left: Vec<(String, String, Option<String>)> = sqlx::query_as(
+        "select kind, state, last_error from jobs where state not in ('done', 'cancelled') limit 5",
+    )
+    .fetch_all(pool)
+    .await?;
+    ensure!(left.is_empty(), "jobs that did not end well: {left:?}");
+    let outbox: i64 =
+        sqlx::query_scalar("select count(*) from outbox").fetch_one(pool).await.context("outbox")?;
+    ensure!(outbox == 0, "{outbox} jobs are still in the outbox");
+    Ok(())
+}
