@@ -30,6 +30,7 @@ pub struct Console {
 
 /// All routes: `/`, `/jobs`, `/jobs/{id}`, the files they need, `/livez`, `/readyz` and `/metrics`.
 pub fn router(console: Console, health: Health) -> Router {
+    gauges::describe();
     let fresh_gauges = middleware::from_fn_with_state(console.clone(), gauges::refresh);
     Router::new()
         .route("/", get(overview::page))

@@ -40,7 +40,7 @@ pub(super) struct Enqueue {
     #[arg(long)]
     delay: Option<Delay>,
     /// At most one job ever carries this key: repeating the command is then safe.
-    #[arg(long, value_name = "KEY", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
 

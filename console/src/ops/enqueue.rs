@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
 use queue::{
     job::PayloadError,
-    outbox::{self, Cause, Enqueued},
+    outbox::{self, Cause, Enqueued, MAX_PAYLOAD_BYTES},
 };
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -33,10 +33,21 @@ pub enum EnqueueError {
     /// No such kind, or the payload does not fit it.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// The idempotency key is empty, or longer than an index takes.
+    #[error(
+        "an idempotency key has 1 to {MAX_KEY_BYTES} bytes, not {bytes}; use an id or a hash of what you have"
+    )]
+    IdempotencyKey {
+        /// Its length.
+        bytes: usize,
+    },
     /// The door refused it, or the database failed.
     #[error(transparent)]
     Door(#[from] outbox::EnqueueError),
 }
+
+/// Most bytes of an idempotency key from outside.
+pub const MAX_KEY_BYTES: usize = 200;
 
 impl EnqueueError {
     /// Whether the same request would be refused again.
@@ -55,6 +66,16 @@ pub async fn enqueue(
     request: Request,
     now: DateTime<Utc>,
 ) -> Result<Enqueued, EnqueueError> {
+    if let Some(bytes) = request.idempotency_key.as_ref().map(String::len)
+        && !(1..=MAX_KEY_BYTES).contains(&bytes)
+    {
+        return Err(EnqueueError::IdempotencyKey { bytes });
+    }
+    // The door checks this too, but of a payload that is far too large its size is what helps, whatever else is wrong.
+    let bytes = request.payload.to_string().len();
+    if bytes > MAX_PAYLOAD_BYTES && CATALOG.get(&request.kind).is_some() {
+        return Err(outbox::EnqueueError::TooLarge { kind: request.kind, bytes }.into());
+    }
     let mut job = CATALOG.prepare(&request.kind, request.payload, request.cause)?;
     job.due_at = request.due_at;
     job.idempotency_key = request.idempotency_key;

@@ -12,7 +12,7 @@ function showLocalTimes() {
   for (const time of document.querySelectorAll("time[datetime]")) {
     const local = zone.format(new Date(time.dateTime)) + " (" + zoneName + ")";
     time.title = time.dateTime + "\n" + local;
-    if (time.dataset.local !== undefined && !time.nextElementSibling) {
+    if (time.dataset.local !== undefined && zoneName !== "UTC" && !time.nextElementSibling) {
       const span = document.createElement("span");
       span.className = "local";
       span.textContent = local;

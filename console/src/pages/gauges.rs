@@ -11,13 +11,25 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
-use metrics::gauge;
+use metrics::{Unit, describe_gauge, gauge};
 use sqlx::PgConnection;
 
 use crate::{
     ops::counts::{self, COUNTED},
     pages::Console,
 };
+
+/// Says what the gauges mean.
+pub(super) fn describe() {
+    describe_gauge!("jobs", "Jobs that are not at a good end, by queue and state.");
+    describe_gauge!(
+        "oldest_ready_seconds",
+        Unit::Seconds,
+        "How long the longest waiting ready job has waited."
+    );
+    describe_gauge!("outbox_depth", "Jobs that Redis has not been told of.");
+    describe_gauge!("dead_letters", "Jobs that ended in failure and wait for a person's decision, by kind.");
+}
 
 /// Refreshes the gauges before `/metrics` is answered; lets everything else through.
 pub(super) async fn refresh(State(console): State<Console>, request: Request, next: Next) -> Response {

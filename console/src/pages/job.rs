@@ -38,7 +38,8 @@ fn content(job: &JobRecord) -> Markup {
         @if job.state == JobState::Dead.name() {
             p.hint {
                 "To run it again: " code { "amzigo dead requeue " (job.id) " --reason \"…\"" }
-                " · to give it up: " code { "amzigo dead discard " (job.id) " --reason \"…\"" }
+                br;
+                "To give it up: " code { "amzigo dead discard " (job.id) " --reason \"…\"" }
             }
         }
         @if let Some(why) = &job.waits_for { p { "Waits for " (why) "." } }

@@ -54,20 +54,20 @@ fn wrong(overview: &Overview) -> Markup {
                             " Nothing new reaches the queues, no schedule fires and no retry comes due. Start a scheduler."
                         },
                         Wrong::NotRelayed { depth, since } => li {
-                            strong { (depth) " jobs wait in the outbox" }
-                            ", the first since " (parts::age(*since, now)) ". Look at the scheduler's log and at Redis."
+                            strong { (parts::quantity(*depth, "job")) " in the outbox" }
+                            ", the first for " (parts::span(now - *since)) ". Look at the scheduler's log and at Redis."
                         },
                         Wrong::NoWorker { queue, ready } => li {
                             strong { "No worker is on " (queue) "," }
-                            " where " (ready) " jobs are ready. Start one."
+                            " with " (parts::quantity(*ready, "job")) " ready. Start one."
                         },
                         Wrong::Waiting { queue, since } => li {
-                            strong { "The first job on " (queue) " has been ready since " (parts::age(*since, now)) "." }
+                            strong { "A job on " (queue) " has been ready for " (parts::span(now - *since)) "." }
                             " Its workers are busy or stuck; see what runs, and start more."
                         },
                         Wrong::Dead { letters } => li {
-                            strong { a href="/jobs?state=dead" { (letters) " dead letters" } }
-                            " wait for somebody to requeue or discard them."
+                            strong { a href="/jobs?state=dead" { (parts::quantity(*letters, "dead letter")) } }
+                            " in want of a decision: requeue or discard."
                         },
                     }
                 }
@@ -106,9 +106,9 @@ fn queues(overview: &Overview) -> Markup {
                                 }
                                 @match depth {
                                     Some(depth) => {
-                                        td.number { (depth.workers) }
-                                        td.number { (depth.groups) }
-                                        td.number { (depth.delayed) }
+                                        (quantity(depth.workers))
+                                        (quantity(depth.groups))
+                                        (quantity(depth.delayed))
                                     },
                                     None => td.number colspan="3" { "Redis does not answer" },
                                 }
@@ -119,11 +119,15 @@ fn queues(overview: &Overview) -> Markup {
             }
             p.note {
                 "Outbox: " (overview.outbox.depth)
-                @if let Some(since) = overview.outbox.oldest_since { ", the first since " (parts::age(since, overview.now)) }
+                @if let Some(since) = overview.outbox.oldest_since { ", the first for " (parts::span(overview.now - since)) }
                 "."
             }
         }
     }
+}
+
+fn quantity(count: u64) -> Markup {
+    html! { td.number.none[count == 0] { (count) } }
 }
 
 fn count(count: i64, queue: &str, state: JobState) -> Markup {
@@ -145,7 +149,7 @@ fn running(overview: &Overview) -> Markup {
                 td { (parts::group_link(&job.group)) }
                 td { (parts::age(job.since, overview.now)) }
                 td.number { (job.attempt) }
-                td.id title=(job.worker) { "…" (job.worker.to_string().get(28..).unwrap_or_default()) }
+                td { (parts::worker(job.worker)) }
             }
         }
     };

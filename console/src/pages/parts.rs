@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
-use queue::JobId;
+use queue::{JobId, WorkerId};
 
 /// How long ago a moment was, with the moment itself for the pointer and for machines.
 pub(super) fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
@@ -28,6 +28,11 @@ pub(super) fn span(length: TimeDelta) -> String {
     }
 }
 
+/// A count with its noun.
+pub(super) fn quantity(count: i64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A state as a mark with a shape and a word, so that colour is not needed to tell it.
 pub(super) fn state(name: &str) -> Markup {
     html! { span.state data-state=(name) { (name) } }
@@ -36,15 +41,27 @@ pub(super) fn state(name: &str) -> Markup {
 /// A job's id as a link. The end of it tells jobs of the same second apart, so the beginning is what is left out.
 pub(super) fn job_link(id: JobId) -> Markup {
     let text = id.to_string();
-    let end = text.get(24..).unwrap_or(&text);
-    html! { a.id href={ "/jobs/" (text) } title=(text) { "…" (end) } }
+    html! { a.id href={ "/jobs/" (text) } title=(text) { (end_of(&text)) } }
+}
+
+/// The end of a worker's id.
+pub(super) fn worker(id: WorkerId) -> Markup {
+    let text = id.to_string();
+    html! { span.id title=(text) { (end_of(&text)) } }
+}
+
+/// The last eight digits of an id; other names whole.
+fn end_of(name: &str) -> String {
+    match name.get(28..) {
+        Some(end) if name.len() == 36 => format!("…{end}"),
+        _ => name.to_owned(),
+    }
 }
 
 /// Whom a job is for, shortened where it is an id; a link to all of its jobs.
 pub(super) fn group_link(group: &str) -> Markup {
     let href = query(&[("seller", group)]);
-    let shown = if group.len() == 36 { group.get(24..).map(|end| format!("…{end}")) } else { None };
-    html! { a.id href={ "/jobs?" (href) } title=(group) { (shown.as_deref().unwrap_or(group)) } }
+    html! { a.id href={ "/jobs?" (href) } title=(group) { (end_of(group)) } }
 }
 
 /// A query string of these filters, without the empty ones.

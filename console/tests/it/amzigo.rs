@@ -1,0 +1,221 @@
+//! Runs the binary and reads its answers.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Output, Stdio},
+};
+
+use chrono::{DateTime, Utc};
+use queue::JobId;
+use runtime::testing::{TestDatabase, TestRedis};
+use serde_json::{Value, json};
+
+/// A key ring of one, which protects nothing.
+const KEYS: &str = "test:Y2hhbmdlLW1lLWNoYW5nZS1tZS1jaGFuZ2UtbWUtY2g=";
+
+/// The binary with a database of its own.
+pub(crate) struct Amzigo {
+    pub(crate) database: TestDatabase,
+}
+
+/// What a command answered.
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("not one JSON document: {error}: {} {}", self.out, self.err))
+    }
+
+    /// The error that this exit code came with.
+    pub(crate) fn error(&self, code: i32) -> &str {
+        assert_eq!(self.code, code, "{} {}", self.out, self.err);
+        assert_eq!(self.out, "", "errors go to standard error");
+        &self.err
+    }
+}
+
+impl Amzigo {
+    pub(crate) async fn new() -> Self {
+        Self { database: TestDatabase::new().await }
+    }
+
+    /// A command that finds the database, and nothing else: commands say what else they need.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = bare(arguments);
+        command.env("DATABASE_URL", &self.database.url);
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Answer {
+        answer(self.command(arguments).output().expect("the binary starts"))
+    }
+
+    pub(crate) fn run_with_keys(&self, arguments: &[&str], input: &[u8]) -> Answer {
+        let mut command = self.command(arguments);
+        feed(command.env("AMZIGO_KEYS", KEYS), input)
+    }
+
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Answer {
+        feed(&mut self.command(arguments), input)
+    }
+
+    /// Connects a seller; returns our id of it.
+    pub(crate) fn seller(&self) -> String {
+        let arguments = [
+            "sellers",
+            "connect",
+            "--json",
+            "--selling-partner-id",
+            "A2TEST",
+            "--region",
+            "eu",
+            "--marketplace",
+            "A1F83G8C2ARO7P",
+            "--refresh-token-stdin",
+            "--as",
+            "tests",
+        ];
+        let answer = self.run_with_keys(&arguments, b"Atzr|planted-token\n");
+        assert_eq!(answer.code, 0, "{}", answer.err);
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Writes a dead letter with one failed run straight into the ledger.
+    pub(crate) async fn dead_letter(&self, kind: &str, error: &str, unique_key: Option<&str>) -> JobId {
+        let id = JobId::new();
+        let died: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().expect("a moment");
+        sqlx::query(
+            "with job as (
+                insert into jobs (id, kind, queue, group_name, payload, state, attempts, cause, created_at, touched_at,
+                    due_at, finished_at, last_error, unique_key)
+                values ($1, $2, 'sync', 'somebody', $3, 'dead', 12, 'cli', $4, $4, $4, $4, $5, $6) returning id
+            )
+            insert into failures (job_id, at, fence, decision, error, worker) select id, $4, 1, 'reject', $5, $1 from job",
+        )
+        .bind(id.0)
+        .bind(kind)
+        .bind(json!({ "seller": "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10" }))
+        .bind(died)
+        .bind(error)
+        .bind(unique_key)
+        .execute(&self.database.pool)
+        .await
+        .expect("the row fits");
+        id
+    }
+
+    /// The states of these jobs, in their order.
+    pub(crate) async fn states(&self, ids: &[JobId]) -> Vec<String> {
+        let mut states = Vec::new();
+        for id in ids {
+            let state = sqlx::query_scalar("select state from jobs where id = $1")
+                .bind(id.0)
+                .fetch_one(&self.database.pool)
+                .await
+                .expect("the job is there");
+            states.push(state);
+        }
+        states
+    }
+
+    /// What the audit log has: actor, action, target, reason.
+    pub(crate) async fn audit(&self) -> Vec<(String, String, String, String)> {
+        sqlx::query_as("select actor, action, target, reason from audit_log order by id")
+            .fetch_all(&self.database.pool)
+            .await
+            .expect("the audit log can be read")
+    }
+}
+
+/// A command in an empty environment.
+pub(crate) fn bare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_amzigo"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn answer(output: Output) -> Answer {
+    Answer {
+        code: output.status.code().expect("it exits by itself"),
+        out: String::from_utf8(output.stdout).expect("answers are UTF-8"),
+        err: String::from_utf8(output.stderr).expect("errors are UTF-8"),
+    }
+}
+
+fn feed(command: &mut Command, input: &[u8]) -> Answer {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // A command that refuses before it reads closes the pipe; its answer is what counts.
+    drop(stdin.write_all(input));
+    drop(stdin);
+    answer(child.wait_with_output().expect("it ends"))
+}
+
+/// A console that serves pages, until it is dropped.
+pub(crate) struct Serving {
+    child: Child,
+    pub(crate) address: String,
+    http: reqwest::Client,
+    _redis: TestRedis,
+}
+
+/// An HTTP answer.
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Serving {
+    pub(crate) async fn start(amzigo: &Amzigo) -> Self {
+        let redis = TestRedis::new().await;
+        let mut child = amzigo
+            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .env("REDIS_URL", &redis.url)
+            .env("AMZIGO_PREFIX", redis.redis.prefix())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped"))
+            .read_line(&mut line)
+            .expect("it says where");
+        let said: Value = serde_json::from_str(&line).expect("the first line is JSON");
+        let address = said["address"].as_str().expect("an address").to_owned();
+        let http = reqwest::Client::builder().build().expect("a plain client");
+        Self { child, address, http, _redis: redis }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Page {
+        self.get_as(path, &self.address).await
+    }
+
+    /// Asks under a name of the console.
+    pub(crate) async fn get_as(&self, path: &str, host: &str) -> Page {
+        let url = format!("http://{}{path}", self.address);
+        let answer = self.http.get(url).header("host", host).send().await.expect("it answers");
+        Page {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            text: answer.text().await.expect("text"),
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,122 @@
+//! Deciding about dead letters: each act has a name, a reason and a row in the audit log.
+
+use serde_json::json;
+
+use crate::amzigo::Amzigo;
+
+#[tokio::test]
+async fn a_requeued_letter_is_ready_again_and_the_act_is_recorded() {
+    let amzigo = Amzigo::new().await;
+    let dead = amzigo.dead_letter("sync_orders", "connection reset", None).await;
+    let id = dead.to_string();
+    let listed = amzigo.run(&["dead", "list", "--json"]).json();
+    assert_eq!(
+        (&listed["dead"][0]["id"], &listed["dead"][0]["error"]),
+        (&json!(id), &json!("connection reset"))
+    );
+
+    let requeue = ["dead", "requeue", &id, "--reason", "the network is back", "--as", "ann", "--json"];
+    let done = amzigo.run(&requeue);
+    assert_eq!((done.code, done.json()), (0, json!({ "changed": [id], "refused": [] })));
+    assert_eq!(amzigo.states(&[dead]).await, ["ready"]);
+    let shown = amzigo.run(&["dead", "show", &id, "--json"]).json();
+    assert_eq!((&shown["attempts"], &shown["in_outbox"]), (&json!(0), &json!(true)));
+    assert_eq!(shown["failures"][0]["error"], "connection reset", "its past stays");
+
+    let again = amzigo.run(&requeue);
+    assert_eq!((again.code, &again.json()["changed"]), (3, &json!([])));
+    assert!(again.err.contains("is ready, not dead"), "{}", again.err);
+    let recorded = ["ann", "dead.requeue", &id, "the network is back"].map(str::to_owned);
+    assert_eq!(amzigo.audit().await, [recorded.into()], "a refusal is no act");
+}
+
+#[tokio::test]
+async fn a_discarded_letter_is_cancelled_and_its_errors_stay() {
+    let amzigo = Amzigo::new().await;
+    let dead = amzigo.dead_letter("sync_orders", "no such seller", None).await;
+    let id = dead.to_string();
+    let done = amzigo.run(&["dead", "discard", &id, "--reason", "a test seller", "--as", "ann"]);
+    assert_eq!((done.code, done.out.as_str()), (0, "1 dead letter discarded.\n"), "{}", done.err);
+    assert_eq!(amzigo.states(&[dead]).await, ["cancelled"]);
+    assert_eq!(amzigo.run(&["job", &id, "--json"]).json()["last_error"], "no such seller");
+}
+
+#[tokio::test]
+async fn nothing_is_changed_without_a_name_and_a_reason() {
+    let amzigo = Amzigo::new().await;
+    let dead = amzigo.dead_letter("sync_orders", "boom", None).await;
+    let id = dead.to_string();
+    let nameless = amzigo.run(&["dead", "requeue", &id, "--reason", "because"]);
+    assert!(nameless.error(2).contains("pass --as NAME, or set USER"), "{}", nameless.err);
+    let pointless = amzigo.run(&["dead", "requeue", &id, "--as", "ann"]);
+    assert!(pointless.error(2).contains("--reason"), "{}", pointless.err);
+    let blank = amzigo.run(&["dead", "discard", &id, "--as", "ann", "--reason", " "]);
+    assert!(blank.error(2).contains("needs a reason"), "{}", blank.err);
+    assert_eq!(amzigo.states(&[dead]).await, ["dead"]);
+
+    let mut by_user = amzigo.command(&["dead", "requeue", &id, "--reason", "because"]);
+    assert!(by_user.env("USER", "ann").status().expect("the binary starts").success());
+    assert_eq!(amzigo.audit().await[0].0, "ann");
+}
+
+#[tokio::test]
+async fn a_bulk_change_takes_what_the_filters_let_through_and_nothing_else() {
+    let amzigo = Amzigo::new().await;
+    let reset = amzigo.dead_letter("sync_orders", "100% of it: connection reset", None).await;
+    let other = amzigo.dead_letter("sync_orders", "1000 of it: connection reset", None).await;
+    let kind = amzigo.dead_letter("send_review_requests", "100% of it: connection reset", None).await;
+    let bulk = ["dead", "requeue", "--all", "--kind", "sync_orders", "--error-contains", "100% of"];
+    let dry = amzigo.run(&[&bulk[..], &["--dry-run", "--json"]].concat());
+    assert_eq!((dry.code, dry.json()), (0, json!({ "would_change": 1 })));
+    assert_eq!(amzigo.states(&[reset, other, kind]).await, ["dead"; 3]);
+
+    let done = amzigo.run(&[&bulk[..], &["--reason", "back", "--as", "ann", "--json"]].concat());
+    assert_eq!(done.json()["changed"], json!([reset]), "{}", done.err);
+    assert_eq!(amzigo.states(&[reset, other, kind]).await, ["ready", "dead", "dead"]);
+}
+
+#[tokio::test]
+async fn one_refusal_does_not_hold_up_the_others() {
+    let amzigo = Amzigo::new().await;
+    let replaced = amzigo.dead_letter("sync_orders", "boom", Some("same")).await;
+    let twin = amzigo.dead_letter("sync_orders", "boom", Some("same")).await;
+    let last = amzigo.dead_letter("sync_orders", "boom", None).await;
+    let done = amzigo.run(&["dead", "requeue", "--all", "--reason", "back", "--as", "ann", "--json"]);
+    assert_eq!(done.code, 3);
+    assert_eq!(done.json()["changed"], json!([replaced, last]), "{}", done.err);
+    assert_eq!(done.json()["refused"][0]["id"], json!(twin));
+    assert!(done.err.contains("discard it, or wait"), "{}", done.err);
+    assert_eq!(amzigo.states(&[replaced, twin, last]).await, ["ready", "dead", "ready"]);
+}
+
+#[tokio::test]
+async fn more_than_a_slice_is_changed_to_the_last() {
+    let amzigo = Amzigo::new().await;
+    sqlx::query(
+        "insert into jobs (id, kind, queue, group_name, payload, state, cause, created_at, touched_at, due_at, finished_at)
+        select gen_random_uuid(), 'sync_orders', 'sync', 'somebody', '{}', 'dead', 'cli', now(), now(), now(), now()
+        from generate_series(1, 1201)",
+    )
+    .execute(&amzigo.database.pool)
+    .await
+    .expect("the rows fit");
+    let done = amzigo.run(&["dead", "discard", "--all", "--reason", "a flood", "--as", "ann"]);
+    assert_eq!((done.code, done.out.as_str()), (0, "1201 dead letters discarded.\n"), "{}", done.err);
+    let left: i64 = sqlx::query_scalar(
+        "select count(*) from jobs where state <> 'cancelled' or id::text not in (select target from audit_log)",
+    )
+    .fetch_one(&amzigo.database.pool)
+    .await
+    .expect("the tables can be read");
+    assert_eq!(left, 0, "every one is cancelled, and recorded");
+}
+
+#[tokio::test]
+async fn an_error_cannot_steer_the_terminal() {
+    let amzigo = Amzigo::new().await;
+    let dead = amzigo.dead_letter("sync_orders", "\u{1b}]0;owned\u{7}", None).await;
+    for arguments in [vec!["dead", "list"], vec!["jobs"], vec!["job", &dead.to_string()]] {
+        let shown = amzigo.run(&arguments);
+        assert!(shown.out.contains("owned") && !shown.out.contains(['\u{1b}', '\u{7}']), "{:?}", shown.out);
+    }
+}
