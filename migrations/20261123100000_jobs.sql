@@ -39,7 +39,7 @@ comment on column jobs.group_name is 'Whom the job is for, usually a seller; gro
 comment on column jobs.payload is 'Ids and choices only: never a name, an address or a secret.';
 comment on column jobs.state is 'ready, delayed (until due_at), running (by worker, under fence), done, dead, cancelled.';
 comment on column jobs.attempts is 'Runs that failed. Snoozes, hand-backs and crashes are not attempts.';
-comment on column jobs.crashes is 'Runs whose worker was lost; too many and the job is dead (a job that kills its workers).';
+comment on column jobs.crashes is 'Runs in a row whose worker was lost; too many and the job is dead (a job that kills its workers).';
 comment on column jobs.snoozes is 'Runs that ended in "later, not counted".';
 comment on column jobs.fence is 'Token of the claim that ran it last; a run settles only under its own.';
 comment on column jobs.worker is 'Worker instance that runs or ran it last.';

@@ -47,8 +47,8 @@ pub struct Settled {
     pub verdict: Verdict,
 }
 
-/// Clocks of processes may differ by this much.
-const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(5);
+/// Clocks of processes follow that of Redis, and may differ by this much.
+const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
 
 /// The ledger in Postgres. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -192,7 +192,7 @@ impl Ledger {
             .collect())
     }
 
-    /// Settles runs. Returns the jobs it accepted, now or before: telling it again is harmless. The others' tokens are no
+    /// Settles runs. One that ended by itself starts the count of crashes anew. Returns the jobs it accepted, now or before: telling it again is harmless. The others' tokens are no
     /// longer the last ones, so what those runs say does not count.
     ///
     /// # Errors
@@ -217,8 +217,8 @@ struct Change {
     waits_for: Option<String>,
 }
 
-fn change(verdict: &Verdict) -> Option<Change> {
-    Some(match verdict.clone() {
+fn change(verdict: &Verdict) -> Change {
+    match verdict.clone() {
         Verdict::Done { report } => {
             Change { state: "done", report: Some(storable::json(report)), ..Change::default() }
         }
@@ -237,9 +237,9 @@ fn change(verdict: &Verdict) -> Option<Change> {
         Verdict::Dead { error } => {
             Change { state: "dead", error: Some(error), decision: Some("reject"), ..Change::default() }
         }
-        Verdict::HandBack => Change { state: "ready", ..Change::default() },
-        Verdict::LeaseLost => return None,
-    })
+        // Of a lost lease this worker knows that it has stopped, so it is not a crash, unless another one was faster.
+        Verdict::HandBack | Verdict::LeaseLost => Change { state: "ready", ..Change::default() },
+    }
 }
 
 async fn settle(
@@ -250,7 +250,7 @@ async fn settle(
     let (mut ids, mut fences, mut states, mut reports) = (vec![], vec![], vec![], vec![]);
     let (mut errors, mut decisions, mut due, mut waits) = (vec![], vec![], vec![], vec![]);
     for run in settled {
-        let Some(change) = change(&run.verdict) else { continue };
+        let change = change(&run.verdict);
         ids.push(run.id.0);
         fences.push(run.fence);
         states.push(change.state.to_owned());
@@ -270,6 +270,7 @@ async fn settle(
                 waits_for = given.waits_for,
                 attempts = jobs.attempts + (given.decision is not null)::int,
                 snoozes = jobs.snoozes + (given.state = 'delayed' and given.decision is null)::int,
+                crashes = case when given.state = 'delayed' then 0 else jobs.crashes end,
                 finished_at = case when given.state in ('done', 'dead') then $9::timestamptz end
             from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
                 as given (id, fence, state, report, error, decision, due_at, waits_for)

@@ -138,7 +138,7 @@ pub enum EnqueueError {
         bytes: usize,
     },
     /// Postgres cannot store it.
-    #[error("the payload of `{kind}` holds the character U+0000, which cannot be stored")]
+    #[error("the payload, group or key of `{kind}` holds the character U+0000, which cannot be stored")]
     NullCharacter {
         /// The kind.
         kind: String,
@@ -246,7 +246,8 @@ fn checked_payload(job: &NewJob) -> Result<String, EnqueueError> {
     if bytes > MAX_PAYLOAD_BYTES {
         return Err(EnqueueError::TooLarge { kind: job.kind.clone(), bytes });
     }
-    if storable::has_null(&job.payload) {
+    let names = [Some(&job.group), job.unique_key.as_ref(), job.idempotency_key.as_ref()];
+    if storable::has_null(&job.payload) || names.into_iter().flatten().any(|name| name.contains('\0')) {
         return Err(EnqueueError::NullCharacter { kind: job.kind.clone() });
     }
     if job.group.is_empty() || job.group.len() > MAX_GROUP_BYTES {
@@ -323,7 +324,10 @@ pub async fn relay(pool: &PgPool, engine: &Engine, most: usize) -> Result<usize,
         else {
             continue;
         };
-        let Ok(queue) = queue.parse() else { continue };
+        let Ok(queue) = queue.parse() else {
+            tracing::error!(job.id = %row.id, queue.name = queue, "left a job aside: this release does not know its queue; the census of one that does will find it");
+            continue;
+        };
         let delayed = row.state.as_deref() == Some(State::Delayed.name());
         let envelope = Envelope { id: JobId(row.id), group, kind, payload: payload.into_bytes() };
         by_queue.entry(queue).or_default().push((row.due_at.filter(|_| delayed), envelope));

@@ -39,7 +39,7 @@ pub enum Verdict {
     },
     /// Ready again; nothing is counted.
     HandBack,
-    /// Nothing: another worker holds the job by now.
+    /// Ready again, unless another worker holds it by now; Redis is not told, because this worker's word does not count there.
     LeaseLost,
 }
 

@@ -81,19 +81,27 @@ where
             let started = Instant::now();
             let stop = run.stop.clone();
             let spawned = tokio::spawn(async move {
+                let stopped = || {
+                    RunFailed(if layer.hard.is_cancelled() {
+                        Failure::HandedBack
+                    } else {
+                        Failure::LeaseLost
+                    })
+                };
+                if stop.is_cancelled() {
+                    return Err(stopped().into());
+                }
                 tokio::select! {
                     // A run that ended counts, even when the stop came in the same moment.
                     biased;
                     result = running => result.map_err(Into::into),
-                    () = stop.cancelled() => {
-                        let failure = if layer.hard.is_cancelled() { Failure::HandedBack } else { Failure::LeaseLost };
-                        Err(RunFailed(failure).into())
-                    }
+                    () = stop.cancelled() => Err(stopped().into()),
                 }
             });
             let result = match spawned.await {
                 Ok(result) => result,
-                Err(panic) => Err(format!("the run panicked: {panic}").into()),
+                // Only where no layer catches panics; what one says may hold anything, so it is not stored.
+                Err(_) => Err("the run panicked".into()),
             };
             let verdict = verdict(result, &policy, run.attempt - 1, layer.clock.now(), rand::random());
             note(&verdict, &kind, queue, started.elapsed());

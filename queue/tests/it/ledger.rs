@@ -92,6 +92,7 @@ async fn each_verdict_writes_its_row() {
             &[("reject", "no such seller")],
         ),
         (Verdict::HandBack, untouched.clone(), no_failures),
+        (Verdict::LeaseLost, untouched.clone(), no_failures),
     ];
     for (verdict, expected, failures) in cases {
         let id = deployment.begun(WorkerId::new(), 1).await;
@@ -102,10 +103,6 @@ async fn each_verdict_writes_its_row() {
             noted.iter().map(|(decision, error)| (decision.as_str(), error.as_str())).collect();
         assert_eq!(noted, failures, "after {verdict:?}");
     }
-
-    let id = deployment.begun(WorkerId::new(), 1).await;
-    assert!(!deployment.settle(id, 1, Verdict::LeaseLost).await, "it says nothing");
-    assert_eq!(deployment.row(id).await.state, "running");
 }
 
 #[tokio::test]
@@ -231,6 +228,18 @@ async fn of_two_copies_at_once_one_runs() {
         let runs = [&first, &second].into_iter().filter(|begun| **begun == RUN).count();
         assert_eq!(runs, 1, "{first:?}, {second:?}");
     }
+}
+
+#[tokio::test]
+async fn only_crashes_in_a_row_count() {
+    let deployment = Deployment::new().await;
+    let (lost, next) = (WorkerId::new(), WorkerId::new());
+    let id = deployment.begun(lost, 1).await;
+    deployment.ledger.take_over(next, 2, &[(id, lost, 3)], start()).await.unwrap();
+    assert_eq!(deployment.row(id).await.crashes, 1);
+    let snooze = Verdict::Snooze { due_at: start(), waits_for: "its budget".to_owned() };
+    assert!(deployment.settle(id, 2, snooze).await);
+    assert_eq!(deployment.row(id).await.crashes, 0);
 }
 
 #[tokio::test]
