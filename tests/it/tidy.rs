@@ -12,6 +12,7 @@ mod leftovers;
 mod migrations;
 mod names;
 mod resolved;
+mod runbooks;
 mod scripts;
 
 use std::{

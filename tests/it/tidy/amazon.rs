@@ -22,10 +22,13 @@ fn render() -> String {
                 format!("`{}`", entry.name),
                 format!("`{} {}`", entry.method, entry.path),
                 entry.why.to_owned(),
-                roles.join(" or "),
+                roles.join(", "),
                 format!("{} / {}", entry.plan.rate, entry.plan.burst),
             ]
         })
         .collect();
-    markdown(&["operation", "request", "why we call it", "role", "calls per second / burst"], &rows)
+    markdown(
+        &["operation", "request", "why we call it", "any one of these roles", "calls per second / burst"],
+        &rows,
+    )
 }

@@ -27,22 +27,6 @@ fn kinds() -> String {
 }
 
 #[test]
-fn every_kind_has_a_runbook_and_names_it() {
-    let complaints: Vec<_> = CATALOG
-        .iter()
-        .flat_map(|kind| {
-            let runbook = format!("deploy/runbooks/{}.md", kind.name);
-            let missing = (!root().join(&runbook).exists()).then(|| format!("{runbook} is missing"));
-            let source = read(&format!("jobs/src/kinds/{}.rs", kind.name));
-            let unnamed =
-                (!source.contains(&runbook)).then(|| format!("{} does not name {runbook}", kind.name));
-            [missing, unnamed].into_iter().flatten()
-        })
-        .collect();
-    refuse(&complaints, "On-call reads it at three in the morning: symptoms, commands, decisions.");
-}
-
-#[test]
 fn links_lead_somewhere() {
     let complaints: Vec<_> = files(".", &["md"])
         .iter()
@@ -95,7 +79,7 @@ fn named_files(text: &str) -> Vec<&str> {
 
 #[test]
 fn a_broken_link_is_found() {
-    assert_eq!(links("see [a](docs/A.md#part) and [b](https://a.example/b) and [c](#c)"), ["docs/A.md#part"]);
+    assert_eq!(links("see [a](A.md#part) and [b](https://a.example/b) and [c](#c)"), ["A.md#part"]);
     assert_eq!(
         named_files(
             "In dead letters: deploy/runbooks/sync_orders.md. See `docs/LOGGING.md`; deploy/runbooks/<kind>.md"

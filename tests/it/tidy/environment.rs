@@ -20,8 +20,9 @@ fn the_example_lists_every_variable() {
 }
 
 fn render() -> String {
-    let mut text = "# Settings of all processes, as a shell or systemd reads them. Lines with a leading # show the default.\n\
-                    # The code declares them; a test keeps this file equal to it.\n"
+    let mut text = "# Settings of all processes, as a shell or systemd reads them. `#NAME=value` shows a default; the other values are\n\
+                    # examples to replace. Holds secrets: let only the processes' user read your copy.\n\
+                    # Made from the declarations in the code; a test compares them.\n"
         .to_owned();
     for (reader, variables) in declared() {
         text.push_str(&format!("\n# --- {reader}\n"));

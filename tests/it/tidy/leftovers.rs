@@ -7,7 +7,7 @@ const NOTES: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!(")];
 
 /// Hosts that code or documents may name: Amazon's, what explains a rule, and what can never be anybody's.
-const HOSTS: [&str; 13] = [
+const HOSTS: [&str; 10] = [
     "api.amazon.com",
     "sellingpartnerapi-na.amazon.com",
     "sellingpartnerapi-eu.amazon.com",
@@ -18,9 +18,6 @@ const HOSTS: [&str; 13] = [
     "docs.rs",
     "rustsec.org",
     "db.internal",
-    "localhost",
-    "host",
-    "h",
 ];
 /// Endings that are set aside for examples.
 const EXAMPLES: [&str; 4] = [".example", ".invalid", ".test", ".localhost"];
@@ -88,7 +85,7 @@ fn addresses(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// Hosts of URLs that are neither known, nor this machine, nor put together at run time.
+/// Hosts of URLs that are neither known, nor of this machine or its network, nor put together at run time.
 fn unknown_hosts(line: &str) -> Vec<String> {
     line.split("://")
         .skip(1)
@@ -99,11 +96,10 @@ fn unknown_hosts(line: &str) -> Vec<String> {
                 .unwrap_or_default();
             let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
             let host = host.trim_end_matches('.');
-            let of_this_machine = host.starts_with("127.") || host.starts_with('[');
+            let near = !host.contains('.') || host.starts_with("127.");
             let written_out = !host.is_empty()
                 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
-            (written_out && !of_this_machine && !HOSTS.contains(&host) && !is_example(host))
-                .then(|| host.to_owned())
+            (written_out && !near && !HOSTS.contains(&host) && !is_example(host)).then(|| host.to_owned())
         })
         .collect()
 }

@@ -50,17 +50,20 @@ fn uncommented(sql: &str) -> Vec<String> {
                 wanted.push(format!("column {altered}.{name}"));
             }
             (Some(_), [end, ..]) if end.starts_with(')') => table = None,
-            // Columns are indented by one step; what continues them or constrains the table is not a column.
-            (Some(name), [column, _, ..]) if line.starts_with("    ") && !line.starts_with("     ") => {
-                if !["constraint", "primary", "foreign", "unique", "check"].contains(column) {
-                    wanted.push(format!("column {name}.{column}"));
-                }
+            (Some(name), [column, _, ..]) if is_column(line, column) => {
+                wanted.push(format!("column {name}.{column}"));
             }
             _ => {}
         }
     }
     wanted.retain(|thing| !sql.contains(&format!("comment on {thing} is '")));
     wanted
+}
+
+/// Columns are indented by one step; what continues one or constrains the table is none.
+fn is_column(line: &str, first_word: &str) -> bool {
+    let indent = line.len() - line.trim_start().len();
+    indent == 4 && !["constraint", "primary", "foreign", "unique", "check"].contains(&first_word)
 }
 
 #[test]

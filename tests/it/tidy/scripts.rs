@@ -1,6 +1,6 @@
-//! Each script in `queue/lua` states its contract and is used.
+//! Each script in `queue/lua` states its contract and is used; `docs/ARCHITECTURE.md` lists them.
 
-use super::{files, read, refuse};
+use super::{equal, files, markdown, read, refuse, section};
 
 /// Placed before the scripts that use it; it is no script by itself.
 const SHARED: &str = "put_ready";
@@ -39,6 +39,32 @@ fn faults(path: &str, text: &str, loader: &str) -> Vec<String> {
         faults.push(format!("{path} is not used"));
     }
     faults
+}
+
+#[test]
+fn the_page_lists_every_script() {
+    let document = "docs/ARCHITECTURE.md";
+    let text = read(document);
+    equal(document, section(document, &text, "scripts"), &render());
+}
+
+/// Every script with the first sentence of its header, and what it returns.
+fn render() -> String {
+    let rows: Vec<_> = files("queue/lua", &["lua"])
+        .iter()
+        .map(|(path, text)| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            let header: Vec<_> =
+                text.lines().map_while(|line| line.strip_prefix("--")).map(str::trim).collect();
+            let purpose = header.iter().take_while(|line| !line.starts_with("KEYS:") && !line.is_empty());
+            let purpose = purpose.copied().collect::<Vec<_>>().join(" ");
+            let sentence =
+                purpose.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned() + ".";
+            let returns = header.iter().find_map(|line| line.strip_prefix("Returns: ")).unwrap_or("–");
+            vec![format!("`{name}`"), sentence, returns.to_owned()]
+        })
+        .collect();
+    markdown(&["script", "what it does", "returns"], &rows)
 }
 
 #[test]
