@@ -8,6 +8,7 @@ pub mod env;
 pub mod health;
 pub mod ids;
 pub mod postgres;
+pub mod process;
 pub mod redis;
 pub mod retry;
 pub mod secret;

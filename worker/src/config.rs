@@ -1,16 +1,13 @@
 //! Settings of a worker.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use jobs::{
     config::{self as amazon, AmazonSettings},
     keyring::Keyring,
 };
 use queue::Queue;
-use runtime::{
-    env::{EnvError, Environment, Variable},
-    health,
-};
+use runtime::env::{EnvError, Environment, Variable};
 
 /// The variables that only workers read.
 pub const VARIABLES: &[Variable] = &[SLOTS, GRACE];
@@ -35,7 +32,6 @@ const GRACE: Variable = Variable {
 pub(crate) struct Config {
     pub(crate) slots: Slots,
     pub(crate) grace: Duration,
-    pub(crate) health_listen: SocketAddr,
     pub(crate) amazon: AmazonSettings,
     pub(crate) keyring: Keyring,
 }
@@ -74,7 +70,6 @@ impl Config {
         Ok(Self {
             slots: SLOTS.parse(environment)?,
             grace: Duration::from_secs(GRACE.parse(environment)?),
-            health_listen: health::LISTEN.parse(environment)?,
             amazon: AmazonSettings::from_env(environment)?,
             keyring: amazon::keyring(environment)?,
         })
