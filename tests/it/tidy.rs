@@ -11,6 +11,7 @@ mod environment;
 mod leftovers;
 mod migrations;
 mod names;
+mod new_kind;
 mod resolved;
 mod runbooks;
 mod scripts;

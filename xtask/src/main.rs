@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod new_kind;
 mod prepare;
 mod servers;
 mod session;
@@ -31,7 +32,7 @@ struct Command {
     run: fn(&Session, &[String]) -> Ended,
 }
 
-const COMMANDS: [Command; 5] = [
+const COMMANDS: [Command; 6] = [
     Command {
         name: "demo",
         summary: "run the main job against a stand-in for Amazon, and show it",
@@ -68,6 +69,13 @@ const COMMANDS: [Command; 5] = [
         help: prepare::HELP,
         misunderstood: prepare::misunderstood,
         run: prepare::run,
+    },
+    Command {
+        name: "new-kind",
+        summary: "write a new kind of job that compiles",
+        help: new_kind::HELP,
+        misunderstood: new_kind::misunderstood,
+        run: new_kind::run,
     },
 ];
 

@@ -34,6 +34,16 @@ fn no_notes_to_self() {
     refuse(&complaints, "Do it now, or write an issue; the code says what is, not what should be.");
 }
 
+/// `cargo xtask new-kind` says so in what it writes.
+#[test]
+fn no_example_is_taken_for_a_kind() {
+    let example = concat!("Written by `cargo xtask ", "new-kind`");
+    let mut complaints =
+        find(|line| line.contains(example).then(|| example.to_owned()).into_iter().collect());
+    complaints.retain(|complaint| !complaint.starts_with("xtask/src/new_kind/"));
+    refuse(&complaints, "Turn the example into the kind that is wanted, or remove it.");
+}
+
 #[test]
 fn no_address_of_a_person() {
     let complaints = find(addresses);
