@@ -22,6 +22,11 @@ struct Orders {
     sellers: BTreeMap<String, Vec<OrderRecord>>,
 }
 
+#[derive(Deserialize)]
+struct Restored {
+    refresh_token: String,
+}
+
 impl Amazon {
     /// The sandbox at this address, as `127.0.0.1:4321`.
     ///
@@ -98,6 +103,16 @@ impl Amazon {
         self.send::<Value>(Method::POST, &format!("sellers/{selling_partner_id}/revoke"), None::<&Value>)
             .await
             .map(drop)
+    }
+
+    /// Authorises a seller anew. Returns the new refresh token.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn restore(&self, selling_partner_id: &str) -> anyhow::Result<String> {
+        let path = format!("sellers/{selling_partner_id}/restore");
+        let restored: Restored = self.send(Method::POST, &path, None::<&Value>).await?;
+        Ok(restored.refresh_token)
     }
 
     /// Makes an order vanish.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use xtask::guarded::Guarded;
 
@@ -115,10 +115,12 @@ impl Process {
     /// Asks it to stop, and waits until it has.
     ///
     /// # Errors
-    /// When it had to be killed.
+    /// When it had to be killed, or ended with another exit code than 0.
     pub fn stop(self) -> anyhow::Result<()> {
-        let log = self.log;
-        self.guarded.stop("a program", "TERM", STOP).with_context(|| tail(&log))
+        let Self { name, guarded, log, .. } = self;
+        let status = guarded.stop("a program", "TERM", STOP).with_context(|| tail(&log))?;
+        ensure!(status.success(), "{name} ended with {status}; the end of its log:\n{}", tail(&log));
+        Ok(())
     }
 
     /// Kills it outright (`kill -9`).

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use sandbox::Seeded;
+use sandbox::{Seeded, SeededSeller};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
@@ -142,30 +142,38 @@ impl System {
     pub fn connect(&mut self, seeded: &Seeded) -> anyhow::Result<Vec<ConnectedSeller>> {
         self.set("LWA_CLIENT_ID", &seeded.client_id);
         self.set("LWA_CLIENT_SECRET", &seeded.client_secret);
-        let mut connected = Vec::new();
-        for seller in &seeded.sellers {
-            let region = json!(seller.region);
-            let region = region.as_str().unwrap_or_default().to_lowercase();
-            let mut arguments = vec![
-                "sellers",
-                "connect",
-                "--selling-partner-id",
-                &seller.selling_partner_id,
-                "--region",
-                &region,
-                "--refresh-token-stdin",
-                "--reason",
-                "a seller of the sandbox",
-                "--json",
-            ];
-            for marketplace in &seller.marketplace_ids {
-                arguments.extend(["--marketplace", marketplace]);
-            }
-            let answer = self.amzigo_with(&arguments, &seller.refresh_token)?;
-            let id = answer["id"].as_str().context("`amzigo sellers connect` said no id")?.to_owned();
-            connected.push(ConnectedSeller { id, selling_partner_id: seller.selling_partner_id.clone() });
+        seeded.sellers.iter().map(|seller| self.connect_seller(seller, &seller.refresh_token)).collect()
+    }
+
+    /// Connects one seller as staff would, or renews its authorisation.
+    ///
+    /// # Errors
+    /// When it cannot be connected.
+    pub fn connect_seller(
+        &self,
+        seller: &SeededSeller,
+        refresh_token: &str,
+    ) -> anyhow::Result<ConnectedSeller> {
+        let region = json!(seller.region);
+        let region = region.as_str().unwrap_or_default().to_lowercase();
+        let mut arguments = vec![
+            "sellers",
+            "connect",
+            "--selling-partner-id",
+            &seller.selling_partner_id,
+            "--region",
+            &region,
+            "--refresh-token-stdin",
+            "--reason",
+            "a seller of the sandbox",
+            "--json",
+        ];
+        for marketplace in &seller.marketplace_ids {
+            arguments.extend(["--marketplace", marketplace]);
         }
-        Ok(connected)
+        let answer = self.amzigo_with(&arguments, refresh_token)?;
+        let id = answer["id"].as_str().context("`amzigo sellers connect` said no id")?.to_owned();
+        Ok(ConnectedSeller { id, selling_partner_id: seller.selling_partner_id.clone() })
     }
 
     /// Enqueues a job as staff would. Returns its id.

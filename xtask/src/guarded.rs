@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -58,15 +58,20 @@ impl Guarded {
         self.server.id()
     }
 
-    /// Asks the server to end with `signal` and waits; kills it when it does not.
+    /// Asks the server to end with `signal` and waits; kills it when it does not. Returns how it ended.
     ///
     /// # Errors
     /// When it had to be killed.
-    pub fn stop(mut self, name: &'static str, signal: &str, within: Duration) -> Result<()> {
+    pub fn stop(mut self, name: &'static str, signal: &str, within: Duration) -> Result<ExitStatus> {
         process::signal(&self.pid().to_string(), signal);
         self.dismiss();
-        if process::wait_until(within, || matches!(self.server.try_wait(), Ok(Some(_)))) {
-            return Ok(());
+        let mut ended = None;
+        process::wait_until(within, || {
+            ended = self.server.try_wait().ok().flatten();
+            ended.is_some()
+        });
+        if let Some(status) = ended {
+            return Ok(status);
         }
         let pid = self.pid();
         self.server.kill().ok();

@@ -269,7 +269,7 @@ impl PostgresServer {
     }
 
     fn stop_with(&mut self, signal: &str) -> Result<()> {
-        self.running.take().map_or(Ok(()), |guarded| guarded.stop("Postgres", signal, PATIENCE))
+        self.running.take().map_or(Ok(()), |guarded| guarded.stop("Postgres", signal, PATIENCE).map(drop))
     }
 }
 

@@ -171,7 +171,7 @@ impl RedisServer {
     /// # Errors
     /// When it had to be killed because it did not end within 10 s.
     pub fn stop(&mut self) -> Result<()> {
-        self.running.take().map_or(Ok(()), |guarded| guarded.stop("Redis", "TERM", PATIENCE))
+        self.running.take().map_or(Ok(()), |guarded| guarded.stop("Redis", "TERM", PATIENCE).map(drop))
     }
 
     /// Starts it again on the same port, with the data it had. Does nothing when it runs.
