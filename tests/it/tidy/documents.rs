@@ -1,4 +1,4 @@
-//! Documents that say what the code says: the table of kinds, a runbook for each kind, links that lead somewhere.
+//! Documents that say what the code says: the table of kinds, the metrics, links that lead somewhere.
 
 use std::path::Path;
 
@@ -27,6 +27,31 @@ fn kinds() -> String {
         })
         .collect();
     markdown(&["kind", "queue", "schedule", "what it does"], &rows)
+}
+
+#[test]
+fn every_metric_is_explained() {
+    let page = read("docs/LOGGING.md");
+    let complaints: Vec<_> = files(".", &["rs"])
+        .iter()
+        .filter(|(path, _)| path.contains("/src/"))
+        .flat_map(|(path, text)| metrics(text).into_iter().map(move |metric| (path, metric)))
+        .filter(|(_, metric)| !page.contains(&format!("`{metric}`")))
+        .map(|(path, metric)| format!("{path}: {metric}"))
+        .collect();
+    refuse(
+        &complaints,
+        "Add it to the table of metrics in docs/LOGGING.md: its labels, and what it counts or measures.",
+    );
+}
+
+/// Names of the metrics that a source records.
+fn metrics(source: &str) -> Vec<&str> {
+    ["counter!(", "histogram!(", "gauge!("]
+        .into_iter()
+        .flat_map(|call| source.split(call).skip(1))
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split_once('"').map(|(name, _)| name))
+        .collect()
 }
 
 #[test]
@@ -80,6 +105,12 @@ fn named_files(text: &str) -> Vec<&str> {
         .filter(|word| word.starts_with("docs/") || word.starts_with("deploy/"))
         .filter(|word| word.ends_with(".md") || word.ends_with(".yaml") || word.ends_with(".example"))
         .collect()
+}
+
+#[test]
+fn a_metric_is_found() {
+    let source = concat!("metrics::coun", "ter!(\n    \"runs_total\", \"kind\" => kind).increment(1)");
+    assert_eq!(metrics(source), ["runs_total"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Each script in `queue/lua` states its contract and is used; `docs/ARCHITECTURE.md` lists them.
+//! Each script in `queue/lua` states its contract and is used; `docs/ARCHITECTURE.md` lists them, and every key.
 
 use super::{equal, files, markdown, read, refuse, section};
 
@@ -46,6 +46,32 @@ fn the_page_lists_every_script() {
     let document = "docs/ARCHITECTURE.md";
     let text = read(document);
     equal(document, section(document, &text, "scripts"), &render());
+}
+
+#[test]
+fn the_page_lists_every_key() {
+    let (page, source) = (read("docs/ARCHITECTURE.md"), read("queue/src/keys.rs"));
+    let parts: Vec<_> = key_parts(&source);
+    assert!(parts.contains(&"ring"), "queue/src/keys.rs spells keys as `{{}}:ring`; found {parts:?}");
+    let complaints: Vec<_> = parts
+        .into_iter()
+        .filter(|part| !page.contains(&format!(":{part}`")) && !page.contains(&format!(":{part}:<")))
+        .map(|part| format!("queue/src/keys.rs: {part}"))
+        .collect();
+    refuse(
+        &complaints,
+        "Add the key to the table in docs/ARCHITECTURE.md: what it is, and what it holds with which unit.",
+    );
+}
+
+/// The last part of every key: the word after the base.
+fn key_parts(source: &str) -> Vec<&str> {
+    ["\"{}:", "{base}:"]
+        .into_iter()
+        .flat_map(|base| source.split(base).skip(1))
+        .filter_map(|rest| rest.split(['"', ':']).next())
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 /// Every script with the first sentence of its header, and what it returns.
