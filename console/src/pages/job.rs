@@ -91,7 +91,7 @@ fn content(job: &JobRecord) -> Markup {
                 ol.failures {
                     @for run in &job.failures {
                         li {
-                            div { (parts::moment(run.at)) " · " (what_followed(&run.decision)) }
+                            div { (what_followed(&run.decision)) " · " (parts::moment(run.at)) }
                             pre { (run.error) }
                         }
                     }

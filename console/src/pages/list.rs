@@ -109,7 +109,7 @@ fn results(filters: &Filters, found: &Page, now: DateTime<Utc>) -> Markup {
             div.scroll {
                 table.jobs {
                     thead { tr {
-                        th { "job" } th { "kind" } th { "state" } th { "for" } th.number { "attempts" }
+                        th { "job" } th { "kind" } th { "state" } th.for { "for" } th.number { "attempts" }
                         th { "enqueued" } th { "why" }
                     } }
                     tbody { @for job in &found.jobs { (line(job, now)) } }
@@ -128,7 +128,7 @@ fn line(job: &JobLine, now: DateTime<Utc>) -> Markup {
             td { (parts::job_link(job.id)) }
             td { (job.kind) }
             td { (parts::state(&job.state)) }
-            td { (parts::group_link(&job.group)) }
+            td.for { (parts::group_link(&job.group)) }
             td.number { (job.attempts) }
             td { (parts::age(job.created_at, now)) }
             td.why { (job.waits_for.as_deref().or(job.last_error.as_deref()).unwrap_or_default()) }

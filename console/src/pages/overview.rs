@@ -55,7 +55,7 @@ fn wrong(overview: &Overview) -> Markup {
                         },
                         Wrong::NotRelayed { depth, since } => li {
                             strong { (parts::quantity(*depth, "job")) " in the outbox" }
-                            ", the first for " (parts::span(now - *since)) ". Look at the scheduler's log and at Redis."
+                            ", the oldest for " (parts::span(now - *since)) ". Look at the scheduler's log and at Redis."
                         },
                         Wrong::NoWorker { queue, ready } => li {
                             strong { "No worker is on " (queue) "," }
@@ -67,7 +67,7 @@ fn wrong(overview: &Overview) -> Markup {
                         },
                         Wrong::Dead { letters } => li {
                             strong { a href="/jobs?state=dead" { (parts::quantity(*letters, "dead letter")) } }
-                            " in want of a decision: requeue or discard."
+                            " to decide about: requeue or discard."
                         },
                     }
                 }
@@ -119,7 +119,7 @@ fn queues(overview: &Overview) -> Markup {
             }
             p.note {
                 "Outbox: " (overview.outbox.depth)
-                @if let Some(since) = overview.outbox.oldest_since { ", the first for " (parts::span(overview.now - since)) }
+                @if let Some(since) = overview.outbox.oldest_since { ", the oldest for " (parts::span(overview.now - since)) }
                 "."
             }
         }
@@ -146,7 +146,7 @@ fn running(overview: &Overview) -> Markup {
             tr {
                 td { (parts::job_link(job.id)) }
                 td { (job.kind) }
-                td { (parts::group_link(&job.group)) }
+                td.for { (parts::group_link(&job.group)) }
                 td { (parts::age(job.since, overview.now)) }
                 td.number { (job.attempt) }
                 td { (parts::worker(job.worker)) }
@@ -162,7 +162,7 @@ fn running(overview: &Overview) -> Markup {
                 div.scroll {
                     table {
                         thead { tr {
-                            th { "job" } th { "kind" } th { "for" } th { "since" } th.number { "attempt" } th { "worker" }
+                            th { "job" } th { "kind" } th.for { "for" } th { "since" } th.number { "attempt" } th { "worker" }
                         } }
                         tbody { @for job in &overview.running { (line(job)) } }
                     }
@@ -178,7 +178,7 @@ fn finished(overview: &Overview) -> Markup {
             tr {
                 td { (parts::job_link(job.id)) }
                 td { (job.kind) }
-                td { (parts::group_link(&job.group)) }
+                td.for { (parts::group_link(&job.group)) }
                 td { (parts::state(&job.state)) }
                 td { (parts::age(job.finished_at, overview.now)) }
                 td.number { @if let Some(began) = job.started_at { (parts::span(job.finished_at - began)) } }
@@ -194,7 +194,7 @@ fn finished(overview: &Overview) -> Markup {
                 div.scroll {
                     table {
                         thead { tr {
-                            th { "job" } th { "kind" } th { "for" } th { "state" } th { "ended" } th.number { "took" }
+                            th { "job" } th { "kind" } th.for { "for" } th { "state" } th { "ended" } th.number { "took" }
                         } }
                         tbody { @for job in &overview.finished { (line(job)) } }
                     }
@@ -210,7 +210,7 @@ fn dead(overview: &Overview) -> Markup {
             tr {
                 td { (parts::job_link(letter.id)) }
                 td { (letter.kind) }
-                td { (parts::group_link(&letter.group)) }
+                td.for { (parts::group_link(&letter.group)) }
                 td { (parts::age(letter.finished_at, overview.now)) }
                 td.number { (letter.attempts) }
                 td.why { (letter.error) }
@@ -226,7 +226,7 @@ fn dead(overview: &Overview) -> Markup {
                 div.scroll {
                     table.jobs {
                         thead { tr {
-                            th { "job" } th { "kind" } th { "for" } th { "died" } th.number { "attempts" } th { "error" }
+                            th { "job" } th { "kind" } th.for { "for" } th { "died" } th.number { "attempts" } th { "error" }
                         } }
                         tbody { @for letter in &overview.dead { (line(letter)) } }
                     }
