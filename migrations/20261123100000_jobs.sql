@@ -62,6 +62,8 @@ create unique index jobs_unique_key on jobs (unique_key)
 create unique index jobs_idempotency_key on jobs (idempotency_key) where idempotency_key is not null;
 create index jobs_unfinished on jobs (queue, id) where state in ('ready', 'delayed', 'running');
 create index jobs_dead on jobs (finished_at, id) where state = 'dead';
+create index jobs_ended on jobs (finished_at desc, id desc) where finished_at is not null;
+create index jobs_caused_by on jobs (caused_by) where caused_by is not null;
 
 create table outbox (
     job_id uuid primary key references jobs (id) on delete cascade

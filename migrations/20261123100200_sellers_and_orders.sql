@@ -52,6 +52,8 @@ comment on column orders.earliest_delivery_at is 'Start of the promised delivery
 comment on column orders.latest_delivery_at is 'End of the promised delivery window, UTC.';
 comment on column orders.fetched_at is 'When the page with it was fetched.';
 
+create index orders_delivery on orders (seller_id, latest_delivery_at) where latest_delivery_at is not null;
+
 create table order_items (
     seller_id uuid not null,
     order_id text not null,

@@ -85,12 +85,18 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     let outcome = with_database(&options, &database.url).await;
     // The database is dropped whatever became of the demo.
     let dropped = database.drop_it().await;
-    let agreed = outcome?;
+    let verdict = outcome?;
     dropped?;
-    Ok(agreed)
+    let Some(verdict) = verdict else { return Ok(true) };
+    if options.check {
+        // The last thing that is said: nothing of this run is left by now.
+        println!("{}", serde_json::to_string(&verdict)?);
+    }
+    Ok(verdict.ok)
 }
 
-async fn with_database(options: &Options, database_url: &str) -> anyhow::Result<bool> {
+/// The verdict of a demo that came to its end; `None` when a signal ended it.
+async fn with_database(options: &Options, database_url: &str) -> anyhow::Result<Option<Verdict>> {
     let folder = PathBuf::from("target/demo").join(Uuid::new_v4().simple().to_string());
     say(&format!("logs are in {}", folder.display()));
     let speed = options.speed.unwrap_or(if options.check { 600.0 } else { 120.0 });
@@ -104,7 +110,7 @@ async fn with_database(options: &Options, database_url: &str) -> anyhow::Result<
     let mut processes = Vec::new();
     let outcome = tokio::select! {
         outcome = play(options, &mut system, &mut processes) => outcome,
-        signal = interrupted() => signal.map(|()| true),
+        signal = interrupted() => signal.map(|()| None),
     };
     say("stopping everything that was started");
     for process in processes {
@@ -112,7 +118,7 @@ async fn with_database(options: &Options, database_url: &str) -> anyhow::Result<
     }
     system.pool.close().await;
     system.delete_keys().await.context("deleting the demo's keys")?;
-    if matches!(outcome, Ok(true)) {
+    if outcome.as_ref().is_ok_and(|verdict| verdict.as_ref().is_none_or(|verdict| verdict.ok)) {
         std::fs::remove_dir_all(&folder).context("removing the logs")?;
     }
     outcome
@@ -134,7 +140,11 @@ struct Cast {
     sellers: Vec<ConnectedSeller>,
 }
 
-async fn play(options: &Options, system: &mut System, processes: &mut Vec<Process>) -> anyhow::Result<bool> {
+async fn play(
+    options: &Options,
+    system: &mut System,
+    processes: &mut Vec<Process>,
+) -> anyhow::Result<Option<Verdict>> {
     let cast = start_all(options, system, processes).await?;
     let started = Instant::now();
     for seller in &cast.sellers {
@@ -150,11 +160,7 @@ async fn play(options: &Options, system: &mut System, processes: &mut Vec<Proces
         verdict.differences.push(format!("jobs are unfinished after {} s", options.limit));
     }
     if options.check {
-        for process in processes.drain(..) {
-            process.stop()?;
-        }
-        println!("{}", serde_json::to_string(&verdict)?);
-        return Ok(verdict.ok);
+        return Ok(Some(verdict));
     }
     if !verdict.ok {
         bail!("the two sides do not agree: {}", verdict.differences.join("; "));
@@ -224,7 +230,7 @@ async fn watch(
 }
 
 /// New orders come in, and the system follows, until a signal ends it.
-async fn go_on(system: &System, cast: &Cast) -> anyhow::Result<bool> {
+async fn go_on(system: &System, cast: &Cast) -> anyhow::Result<Option<Verdict>> {
     let mut progress = Progress::new(&cast.console);
     let started = Instant::now();
     for round in 0_usize.. {
@@ -247,7 +253,7 @@ async fn go_on(system: &System, cast: &Cast) -> anyhow::Result<bool> {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// What the system says against what the sandbox recorded: which, not only how many.

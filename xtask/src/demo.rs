@@ -12,7 +12,7 @@ use xtask::Error;
 use xtask::process::{Forward, run as run_command, succeed};
 
 use crate::Ended;
-use crate::session::{Session, say, tell};
+use crate::session::{Session, hush, say, tell};
 
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask demo [--check] [--sellers N] [--orders N] [ARGUMENTS OF THE DEMO]
@@ -44,6 +44,9 @@ pub(crate) fn run(session: &Session, arguments: &[String]) -> Ended {
     command.args(arguments).current_dir(&session.root);
     tell(&mut command, lease.urls());
     let status = run_command(&mut command, &session.interrupts, Forward::ToLeader)?;
+    if arguments.iter().any(|argument| argument == "--check") {
+        hush();
+    }
     lease.give_back()?;
     Ok(exit_code(status))
 }

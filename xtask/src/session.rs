@@ -4,6 +4,7 @@ use std::env;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use xtask::process::Interrupts;
 use xtask::services::{Given, Service, Services, Urls};
@@ -58,9 +59,18 @@ pub(crate) fn tell(command: &mut Command, urls: &Urls) {
     command.env("REDIS_URL", &urls.redis).env("DATABASE_URL", &urls.postgres);
 }
 
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// From now on only failures are said: a command's last line shall be the last, also where both outputs go to one place.
+pub(crate) fn hush() {
+    HUSHED.store(true, Ordering::Relaxed);
+}
+
 /// Says a line to the people who wait, on stderr.
 pub(crate) fn say(line: &str) {
-    say_in("36", line);
+    if !HUSHED.load(Ordering::Relaxed) {
+        say_in("36", line);
+    }
 }
 
 /// Says that something went well.
