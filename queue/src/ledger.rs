@@ -192,8 +192,9 @@ impl Ledger {
             .collect())
     }
 
-    /// Settles runs. One that ended by itself starts the count of crashes anew. Returns the jobs it accepted, now or before: telling it again is harmless. The others' tokens are no
-    /// longer the last ones, so what those runs say does not count.
+    /// Settles runs. One that ended by itself starts the count of crashes anew. Returns the jobs it accepted, now or
+    /// before: telling it again is harmless. The others' tokens are no longer the last ones, so what those runs say does
+    /// not count.
     ///
     /// # Errors
     /// When the database fails; then none is settled.

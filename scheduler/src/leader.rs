@@ -54,30 +54,41 @@ impl Leadership {
         }
     }
 
-    /// Runs the services until the lead is lost or the process stops.
+    /// Runs the services until the lead is lost, one of them fails, or the process stops.
     async fn run_term(&self, services: &Services, beat: &Beat, stop: &CancellationToken) {
         let term_ends = stop.child_token();
-        let running = services.start(&term_ends);
+        let mut running = services.start(&term_ends);
+        tokio::select! {
+            () = self.keep(beat) => {}
+            // All are started anew in the next term: one that stands still unseen would be worse.
+            () = running.one_has_ended() => {}
+            () = stop.cancelled() => {}
+        }
+        term_ends.cancel();
+        running.all_have_ended().await;
+    }
+
+    /// Renews the lead until it is lost.
+    async fn keep(&self, beat: &Beat) {
         let mut renewed_at = Instant::now();
-        while stop.run_until_cancelled(tokio::time::sleep(TURN)).await.is_some() {
+        loop {
+            tokio::time::sleep(TURN).await;
             beat.turned();
             let asked_at = Instant::now();
             match self.ask().await {
                 Ok(Some(_)) => renewed_at = asked_at,
                 Ok(None) => {
                     tracing::warn!("another scheduler leads");
-                    break;
+                    return;
                 }
                 Err(error) => tracing::warn!(%error, "could not renew the lead"),
             }
             // Before the lease has ended: another one must not find this one still at work.
             if renewed_at.elapsed() + TURN + PATIENCE >= LEASE {
                 tracing::warn!("stopping the services: the lead could not be renewed in time");
-                break;
+                return;
             }
         }
-        term_ends.cancel();
-        running.wait().await;
     }
 
     /// Takes or renews the lead. The term, if this process has it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use queue::Engine;
 use sqlx::PgPool;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// What services work on.
@@ -46,13 +46,22 @@ impl Services {
 }
 
 impl Running {
+    /// Returns when a service has ended, which none does by itself before its term is over: it panicked.
+    pub async fn one_has_ended(&mut self) {
+        report(self.tasks.join_next().await);
+    }
+
     /// Waits until all have ended.
-    pub async fn wait(mut self) {
+    pub async fn all_have_ended(mut self) {
         while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a service ended badly");
-            }
+            report(Some(ended));
         }
+    }
+}
+
+fn report(ended: Option<Result<(), JoinError>>) {
+    if let Some(Err(error)) = ended {
+        tracing::error!(%error, "a service ended badly");
     }
 }
 

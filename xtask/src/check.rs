@@ -32,7 +32,7 @@ pub(crate) fn run(session: &Session, _: &[String]) -> Ended {
         session.cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
     rustdoc.env("RUSTDOCFLAGS", "-Dwarnings");
     let deny = on_path("cargo-deny")
-        .map(|_| session.cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"]));
+        .map(|_| session.cargo(&["deny", "check", "licenses", "bans", "sources"]));
     let steps: [(&str, Option<Command>); 5] = [
         ("formatting", Some(session.cargo(&["fmt", "--all", "--check"]))),
         (
