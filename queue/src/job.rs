@@ -164,15 +164,33 @@ fn parse<J: Job>(payload: Value) -> Result<J, PayloadError> {
     })
 }
 
-/// Serde's message without the value it found: `invalid type: string "Ann", expected u32` may hold a person's name.
+/// Serde's message without what it found: `invalid type: string "Ann", expected u32` may hold a person's name, and a number
+/// may be a telephone's.
 fn without_quoted_values(message: &str) -> String {
-    match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => {
-            format!("{}(hidden){}", &message[..first], &message[last + 1..])
-        }
-        _ => message.to_owned(),
+    let mut shown = message.to_owned();
+    if let (Some(first), Some(last)) = (shown.find('"'), shown.rfind('"'))
+        && first < last
+    {
+        shown.replace_range(first..=last, HIDDEN);
     }
+    let quotes_what_it_found = ["unknown field", "unknown variant", "invalid type", "invalid value"];
+    if !quotes_what_it_found.iter().any(|start| shown.starts_with(start)) {
+        return shown;
+    }
+    let Some(first) = shown.find('`') else { return shown };
+    // What was found may hold anything, also words like these; after the last of them come our own names.
+    let after = shown.rfind("`, expected").or_else(|| shown.rfind("`, there are no"));
+    let end = after.filter(|mark| *mark > first).map_or(shown.len(), |mark| mark + 1);
+    // A field that could be one of ours is most often one of ours, misspelt.
+    let found = shown[first..end].trim_matches('`');
+    let like_ours = |letter: u8| letter.is_ascii_lowercase() || letter == b'_';
+    if !(shown.starts_with("unknown field") && found.len() <= 30 && found.bytes().all(like_ours)) {
+        shown.replace_range(first..end, HIDDEN);
+    }
+    shown
 }
+
+const HIDDEN: &str = "(hidden)";
 
 /// All kinds there are.
 pub struct Catalog<C> {
@@ -303,6 +321,30 @@ mod tests {
             .to_string();
         assert!(error.contains("expected u32"), "{error}");
         assert!(!error.contains("Ann"), "{error}");
+    }
+
+    #[test]
+    fn what_a_payload_holds_is_not_shown_whatever_it_is() {
+        for (message, shown) in [
+            ("invalid type: string \"Ann\", expected u32", "invalid type: string (hidden), expected u32"),
+            (
+                "invalid type: integer `447700900123`, expected a string",
+                "invalid type: integer (hidden), expected a string",
+            ),
+            (
+                "unknown variant `Ann`, expected `weekly` or `daily`",
+                "unknown variant (hidden), expected `weekly` or `daily`",
+            ),
+            (
+                "unknown field `Ann \"Canary\", x`, there are no fields",
+                "unknown field (hidden), there are no fields",
+            ),
+            ("unknown field `Änn", "unknown field (hidden)"),
+            ("unknown field `selle`, expected `seller`", "unknown field `selle`, expected `seller`"),
+            ("missing field `seller`", "missing field `seller`"),
+        ] {
+            assert_eq!(without_quoted_values(message), shown);
+        }
     }
 
     #[tokio::test]
