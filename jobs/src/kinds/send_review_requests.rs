@@ -195,7 +195,9 @@ impl AtAmazon<'_> {
         }
         drop(connection);
         let request = solicitations::review_request(order, &candidate.marketplace_id);
-        match context.sp_api.call(permit, self.seller, self.refresh_token, &request).await {
+        let answer = context.sp_api.call(permit, self.seller, self.refresh_token, &request).await;
+        let taken = answer.and_then(|success| solicitations::taken(&success.body).map(|()| success));
+        match taken {
             Ok(success) => {
                 let sent = decision(Became::Sent, "Amazon took the request", success.request_id);
                 self.store(candidate, Some(attempted_at), sent).await

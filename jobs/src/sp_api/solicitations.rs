@@ -50,6 +50,10 @@ struct Link {
     name: String,
 }
 
+/// What Amazon answers when it took a request: an object without anything that we need.
+#[derive(Deserialize)]
+struct Taken {}
+
 /// Asks what may be asked of the order's buyer.
 #[must_use]
 pub fn actions_request(order: &OrderId, marketplace: &str) -> Request {
@@ -83,6 +87,24 @@ pub fn offered(body: &[u8]) -> Result<bool, CallError> {
     Ok(actions.links.actions.iter().any(|action| action.name == ACTION))
 }
 
+/// Checks that a success of [`review_request`] is Amazon's own: an object, or nothing. A page that something in between
+/// answers with 200 does not tell whether Amazon took the request.
+///
+/// # Errors
+/// [`CallError::NoAnswer`] for any other body.
+pub fn taken(body: &[u8]) -> Result<(), CallError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    match serde_json::from_slice::<Taken>(body) {
+        Ok(Taken {}) => Ok(()),
+        Err(error) => Err(CallError::NoAnswer {
+            operation: Operation::RequestReview,
+            why: format!("the success does not parse ({:?})", error.classify()),
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +116,16 @@ mod tests {
         assert!(!offered(br#"{"_links":{"self":{"href":"x"},"actions":[]}}"#).expect("parses"));
         assert!(!offered(br#"{"_links":{"actions":[{"name":"somethingElse"}]}}"#).expect("parses"));
         assert!(offered(b"<html>").is_err());
+    }
+
+    #[test]
+    fn only_amazons_own_success_means_that_a_request_was_taken() {
+        for own in [&b"{}"[..], br#"{"errors":[]}"#, b"", b"\n"] {
+            assert!(taken(own).is_ok(), "{own:?}");
+        }
+        for strange in [&b"<html>maintenance</html>"[..], br#"{"errors":"#, b"ok", b"[]x"] {
+            assert!(taken(strange).expect_err("not Amazon's").ambiguous(), "{strange:?}");
+        }
     }
 
     #[test]
