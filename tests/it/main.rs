@@ -1,3 +1,15 @@
 //! End-to-end tests with real processes, and the tidy rules: one binary.
 
+mod allow_list;
+mod amazon_faults;
+mod bad_input;
+mod canaries;
+mod crashes;
+mod health;
+mod leadership;
+mod no_longer_there;
+mod outages;
+mod scene;
+mod schedules;
+mod shutdown;
 mod tidy;

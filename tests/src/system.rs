@@ -73,7 +73,8 @@ impl System {
         let mut system =
             Self { pool, amazon, environment: Environment::new(), started: 0, _sandbox: sandbox, plan };
         let key = system.amzigo(&["new-key", "--json"])?;
-        let key = key["AMZIGO_KEYS"].as_str().context("`amzigo new-key --json` said no AMZIGO_KEYS")?.to_owned();
+        let key =
+            key["AMZIGO_KEYS"].as_str().context("`amzigo new-key --json` said no AMZIGO_KEYS")?.to_owned();
         let base = system.amazon.base_url().to_owned();
         system.environment = Environment::from([
             ("DATABASE_URL".into(), system.plan.database_url.clone()),

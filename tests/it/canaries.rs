@@ -1,0 +1,197 @@
+//! Secrets and personal data that were planted, or given out, turn up nowhere: not in logs, tables, Redis, metrics or
+//! pages, even when everything is logged that can be and everything fails that can.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use anyhow::Context;
+use redis::aio::MultiplexedConnection;
+use sandbox::{Fault, Operation, PLANTED, SettingsChange};
+use tests::{process::Process, system::until};
+
+use crate::scene::{STEP, Scene, WORK};
+
+/// What may be found, by the place where it is looked for.
+type Places = BTreeMap<String, String>;
+
+/// What must be found nowhere: planted personal data, and every secret that this scene knows, as it is and as bytes are
+/// shown by Postgres. Access tokens are never seen here, but all of them start alike.
+fn forbidden(scene: &Scene) -> Vec<String> {
+    let mut words: Vec<String> = PLANTED.iter().map(|word| (*word).to_owned()).collect();
+    words.extend(scene.seeded.sellers.iter().map(|seller| seller.refresh_token.clone()));
+    words.push(scene.seeded.client_secret.clone());
+    words.extend(["Atza|", "Atzr|", "Atza%7C", "Atzr%7C"].map(str::to_owned));
+    let as_bytes: Vec<_> = words.iter().map(|word| hexadecimal(word.as_bytes())).collect();
+    words.extend(as_bytes);
+    words
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+fn assert_clean(places: &Places, forbidden: &[String]) {
+    let found: Vec<_> = places
+        .iter()
+        .flat_map(|(place, text)| {
+            forbidden
+                .iter()
+                .filter(|word| text.contains(*word))
+                .map(move |word| format!("{word:?} in {place}"))
+        })
+        .collect();
+    assert!(found.is_empty(), "found {found:?}");
+}
+
+/// Every row of every table, as Postgres writes it.
+async fn tables(scene: &Scene) -> anyhow::Result<Places> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "select table_name::text from information_schema.tables where table_schema = 'public'",
+    )
+    .fetch_all(&scene.system.pool)
+    .await?;
+    let mut places = Places::new();
+    for name in names {
+        let rows = format!("select coalesce(string_agg(t::text, e'\\n'), '') from {name} t");
+        let text: String =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_one(&scene.system.pool).await?;
+        places.insert(format!("table {name}"), text);
+    }
+    Ok(places)
+}
+
+/// Every key of the system in Redis with all that it holds.
+async fn redis_contents(scene: &Scene) -> anyhow::Result<Places> {
+    let mut connection = scene.redis().await?;
+    let mut places = Places::new();
+    for key in scene.keys().await? {
+        let name = String::from_utf8_lossy(&key).into_owned();
+        let values = values(&mut connection, &key).await.with_context(|| format!("reading {name}"))?;
+        let text = values.iter().map(|value| String::from_utf8_lossy(value)).collect::<Vec<_>>().join("\n");
+        places.insert(format!("Redis {name}"), format!("{name}\n{text}"));
+    }
+    Ok(places)
+}
+
+async fn values(connection: &mut MultiplexedConnection, key: &[u8]) -> anyhow::Result<Vec<Vec<u8>>> {
+    let sort: String = redis::cmd("TYPE").arg(key).query_async(connection).await?;
+    let mut read = match sort.as_str() {
+        "string" => redis::cmd("GET"),
+        "hash" => redis::cmd("HGETALL"),
+        "list" => redis::cmd("LRANGE"),
+        "zset" => redis::cmd("ZRANGE"),
+        // It went away between the scan and here.
+        "none" => return Ok(Vec::new()),
+        other => anyhow::bail!("a key of the sort {other} is not looked into"),
+    };
+    read.arg(key);
+    if matches!(sort.as_str(), "list" | "zset") {
+        read.arg(0).arg(-1);
+    }
+    if sort == "string" {
+        let value: Option<Vec<u8>> = read.query_async(connection).await?;
+        return Ok(value.into_iter().collect());
+    }
+    Ok(read.query_async(connection).await?)
+}
+
+/// What processes answer over HTTP.
+async fn answers(addresses: &[&str], paths: &[String]) -> anyhow::Result<Places> {
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+    let mut places = Places::new();
+    for address in addresses {
+        for path in paths {
+            let url = format!("http://{address}{path}");
+            let response = http.get(&url).send().await?.error_for_status()?;
+            places.insert(url, response.text().await?);
+        }
+    }
+    Ok(places)
+}
+
+#[tokio::test]
+async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
+    let mut scene = Scene::with("canaries", 2, 60).await?;
+    scene.system.set("AMZIGO_LOG", "trace");
+    scene.system.set("SP_API_TIMEOUT_SECONDS", "1");
+    let leak = SettingsChange { leak_buyer_data: Some(true), ..SettingsChange::default() };
+    scene.system.amazon.change_settings(&leak).await?;
+    for operation in [
+        Operation::Token,
+        Operation::SearchOrders,
+        Operation::GetSolicitationActionsForOrder,
+        Operation::CreateProductReviewAndSellerFeedbackSolicitation,
+    ] {
+        for fault in [Fault::Internal, Fault::Garbage, Fault::Cut, Fault::Hang] {
+            scene.fault(operation, fault, 1).await?;
+        }
+    }
+    let mut forbidden = forbidden(&scene);
+
+    // While jobs wait: Redis holds them.
+    let scheduler = scene.system.scheduler()?;
+    let console = scene.system.console("127.0.0.1:0")?;
+    let asked = scene.sync_all()?;
+    until(STEP, "the jobs wait in Redis", async || {
+        Ok(redis_contents(&scene).await?.values().any(|text| text.contains("sync_orders")))
+    })
+    .await?;
+    let waiting = redis_contents(&scene).await?;
+    let seller = &scene.sellers[0].id;
+    assert!(waiting.values().any(|text| text.contains(seller)), "a payload was to be seen in Redis");
+    assert_clean(&waiting, &forbidden);
+
+    let worker = scene.system.worker()?;
+    scene.until_calls(Operation::CreateProductReviewAndSellerFeedbackSolicitation, 3).await?;
+    assert_clean(&redis_contents(&scene).await?, &forbidden);
+    scene.must_end_well(&asked).await?;
+
+    // A refused authorisation, and a role that is missing.
+    let revoked = &scene.sellers[1];
+    scene.system.amazon.revoke(&revoked.selling_partner_id).await?;
+    scene.fault(Operation::SearchOrders, Fault::Denied, u32::MAX).await?;
+    let denied = scene.system.enqueue("sync_orders", &scene.sellers[0].id)?;
+    scene.until_job(&denied, "dead").await?;
+    scene.system.amazon.clear_faults().await?;
+    worker.stop()?;
+    let worker = scene.system.worker()?;
+    let refused = scene.system.enqueue("sync_orders", &revoked.id)?;
+    scene.until_job(&refused, "dead").await?;
+    scene.system.until_quiet(WORK).await?;
+    forbidden.push(scene.system.amazon.restore(&revoked.selling_partner_id).await?);
+
+    look_everywhere(&scene, [&scheduler, &worker], &console, &forbidden).await?;
+    scene.end([scheduler, worker, console]).await
+}
+
+/// Looks at all that the system keeps and shows, and makes sure that it sees what may be there.
+async fn look_everywhere(
+    scene: &Scene,
+    others: [&Process; 2],
+    console: &Process,
+    forbidden: &[String],
+) -> anyhow::Result<()> {
+    let jobs = scene.jobs_in(&["ready", "delayed", "running", "done", "dead", "cancelled"]).await?;
+    let pages = ["/", "/jobs", "/metrics"].map(str::to_owned);
+    let pages: Vec<_> = pages.into_iter().chain(jobs.iter().map(|id| format!("/jobs/{id}"))).collect();
+    let shown = answers(&[console.address("address")?], &pages).await?;
+    let [one, other] = others;
+    let metrics =
+        answers(&[one.address("health")?, other.address("health")?], &["/metrics".to_owned()]).await?;
+    let logs = Places::from([("the logs".to_owned(), scene.system.logs()?)]);
+
+    let (seller, tables) = (&scene.sellers[0].id, tables(scene).await?);
+    for (what, places) in [("tables", &tables), ("pages", &shown), ("logs", &logs)] {
+        assert!(
+            places.values().any(|text| text.contains(seller)),
+            "a seller's id was to be seen in the {what}"
+        );
+    }
+    assert!(metrics.values().any(|text| text.contains("amazon_calls_total")), "calls were to be counted");
+    for places in [&tables, &redis_contents(scene).await?, &shown, &metrics, &logs] {
+        assert_clean(places, forbidden);
+    }
+    Ok(())
+}

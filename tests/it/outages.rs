@@ -1,0 +1,159 @@
+//! Redis and Postgres that go away in mid-run: everything unfinished comes back by itself.
+//!
+//! The servers are the tests' own, so that nothing else suffers. Starting and stopping one blocks the test's thread, on
+//! which nothing else runs.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use queue::{Engine, Queue};
+use runtime::{clock::SystemClock, env, redis::Redis};
+use sandbox::Operation;
+use tests::system::until;
+use tokio::time::Instant;
+use xtask::services::{PostgresServer, RedisServer};
+
+use crate::scene::{STEP, Scene, WORK, folder};
+
+/// From Redis' return until it holds every unfinished job again.
+const BACK: Duration = Duration::from_secs(30);
+
+/// How a server goes, and what a log must say before it returns.
+struct Outage<Server> {
+    goes: fn(&mut Server) -> anyhow::Result<()>,
+    until_logged: Option<&'static str>,
+}
+
+/// Takes Redis away while one job runs, one waits and one is delayed.
+async fn redis_goes(test: &str, outage: Outage<RedisServer>) -> anyhow::Result<()> {
+    let folder = folder(test)?;
+    let mut server = RedisServer::start_in(&folder.join("redis"))?;
+    let mut scene = Scene::on_redis(folder, server.url(), 3, 90).await?;
+    scene.system.set("AMZIGO_WORKER_SLOTS", "sync=1");
+    scene.hang_after(Operation::GetSolicitationActionsForOrder, 3).await?;
+    let scheduler = scene.system.scheduler()?;
+    let worker = scene.system.worker()?;
+    let [running, waiting, delayed] = &scene.sellers[..] else { anyhow::bail!("three sellers") };
+    let mut asked = BTreeSet::from([scene.system.enqueue("sync_orders", &running.id)?]);
+    scene.until_calls(Operation::GetSolicitationActionsForOrder, 4).await?;
+    asked.insert(scene.system.enqueue("sync_orders", &waiting.id)?);
+    let later = scene.system.amzigo(&[
+        "enqueue",
+        "sync_orders",
+        "--seller",
+        &delayed.id,
+        "--delay",
+        "12s",
+        "--json",
+    ])?;
+    asked.insert(later["id"].as_str().unwrap_or_default().to_owned());
+    until(WORK, "the jobs are in Redis", async || Ok(missing_in_redis(&scene).await?.is_empty())).await?;
+    for state in ["running", "ready", "delayed"] {
+        assert_ne!(scene.jobs_in(&[state]).await?, BTreeSet::new(), "a job was to be {state}");
+    }
+
+    (outage.goes)(&mut server)?;
+    until_logged(&scene, outage.until_logged).await?;
+    server.start_again()?;
+    let back_at = Instant::now();
+    until(WORK, "Redis holds every unfinished job", async || Ok(missing_in_redis(&scene).await?.is_empty()))
+        .await?;
+    let took = back_at.elapsed();
+    eprintln!("{test}: Redis held every unfinished job again after {:.1} s", took.as_secs_f64());
+    assert!(took <= BACK, "the jobs were back only after {took:?}");
+
+    scene.system.amazon.clear_faults().await?;
+    scene.must_end_well(&asked).await?;
+    eprintln!("{test}: all work was done after {:.1} s", back_at.elapsed().as_secs_f64());
+    scene.end([scheduler, worker]).await
+}
+
+/// The unfinished jobs that Redis does not hold.
+async fn missing_in_redis(scene: &Scene) -> anyhow::Result<BTreeSet<String>> {
+    let settings = HashMap::from([
+        (env::REDIS_URL.name, scene.redis_url.clone()),
+        (env::PREFIX.name, scene.system.prefix().to_owned()),
+    ]);
+    let engine = Engine::new(Redis::connect(&settings).await?, Arc::new(SystemClock));
+    let held: BTreeSet<_> = engine.census(Queue::Sync).await?.iter().map(ToString::to_string).collect();
+    let unfinished = scene.jobs_in(&["ready", "delayed", "running"]).await?;
+    Ok(unfinished.difference(&held).cloned().collect())
+}
+
+fn flush(server: &mut RedisServer) -> anyhow::Result<()> {
+    let mut connection = redis::Client::open(server.url())?.get_connection()?;
+    Ok(redis::cmd("FLUSHALL").exec(&mut connection)?)
+}
+
+#[tokio::test]
+async fn redis_flushed_in_mid_run_loses_no_job() -> anyhow::Result<()> {
+    redis_goes("redis_flushed", Outage { goes: flush, until_logged: None }).await
+}
+
+#[tokio::test]
+async fn redis_restarted_in_mid_run_loses_no_job() -> anyhow::Result<()> {
+    redis_goes("redis_restarted", Outage { goes: |server| Ok(server.stop()?), until_logged: None }).await
+}
+
+#[tokio::test]
+async fn redis_killed_in_mid_run_loses_no_job() -> anyhow::Result<()> {
+    redis_goes("redis_killed", Outage { goes: |server| Ok(server.kill_hard()?), until_logged: None }).await
+}
+
+/// All leases look ended when it returns, although their workers live.
+#[tokio::test]
+async fn redis_away_for_longer_than_a_lease_loses_no_job() -> anyhow::Result<()> {
+    let until_logged = Some("Redis was away for longer than a lease");
+    redis_goes("redis_away", Outage { goes: |server| Ok(server.stop()?), until_logged }).await
+}
+
+async fn until_logged(scene: &Scene, words: Option<&str>) -> anyhow::Result<()> {
+    let Some(words) = words else { return Ok(()) };
+    until(STEP, &format!("a log says: {words}"), async || Ok(scene.system.logs()?.contains(words))).await
+}
+
+/// Takes Postgres away while jobs run.
+async fn postgres_goes(test: &str, outage: Outage<PostgresServer>) -> anyhow::Result<()> {
+    let folder = folder(test)?;
+    let mut server = PostgresServer::start_in(&folder.join("postgres"))?;
+    let mut scene = Scene::on_postgres(folder, server.url(), 3, 90).await?;
+    scene.hang_after(Operation::GetSolicitationActionsForOrder, 12).await?;
+    let scheduler = scene.system.scheduler()?;
+    let workers = [scene.system.worker()?, scene.system.worker()?];
+    let asked = scene.sync_all()?;
+    scene.until_calls(Operation::GetSolicitationActionsForOrder, 13).await?;
+    assert_ne!(scene.jobs_in(&["running"]).await?, BTreeSet::new(), "jobs were to run");
+
+    (outage.goes)(&mut server)?;
+    // What Amazon answers now cannot be stored at once.
+    scene.system.amazon.clear_faults().await?;
+    until_logged(&scene, outage.until_logged).await?;
+    server.start_again()?;
+    let back_at = Instant::now();
+    scene.must_end_well(&asked).await?;
+    eprintln!("{test}: all work was done {:.1} s after its return", back_at.elapsed().as_secs_f64());
+    let [one, other] = workers;
+    scene.end([scheduler, one, other]).await
+}
+
+#[tokio::test]
+async fn postgres_restarted_in_mid_run_loses_no_job() -> anyhow::Result<()> {
+    postgres_goes("postgres_restarted", Outage { goes: |server| Ok(server.stop()?), until_logged: None })
+        .await
+}
+
+#[tokio::test]
+async fn postgres_killed_in_mid_run_loses_no_job() -> anyhow::Result<()> {
+    postgres_goes("postgres_killed", Outage { goes: |server| Ok(server.kill_hard()?), until_logged: None })
+        .await
+}
+
+/// Long enough that the leader gives its lead up and runs have failed.
+#[tokio::test]
+async fn postgres_away_until_the_lead_is_given_up_loses_no_job() -> anyhow::Result<()> {
+    let until_logged = Some("the lead could not be renewed in time");
+    postgres_goes("postgres_away", Outage { goes: |server| Ok(server.stop()?), until_logged }).await
+}
