@@ -63,13 +63,21 @@ pub fn classify(status: StatusCode, body: &[u8]) -> Refusal {
     match status {
         StatusCode::TOO_MANY_REQUESTS => Refusal::Throttled,
         status if status.is_server_error() => Refusal::AmazonFailed,
-        StatusCode::NOT_FOUND => Refusal::NotFound,
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+        // Both end something for good, so it must be Amazon that says them: what stands in between answers so, too.
+        StatusCode::NOT_FOUND if is_amazons(body) => Refusal::NotFound,
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            if is_amazons(body) =>
+        {
             Refusal::InvalidInput
         }
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => forbidden(&words(body)),
         _ => Refusal::Unknown,
     }
+}
+
+/// Whether a body is an error in Amazon's shape.
+fn is_amazons(body: &[u8]) -> bool {
+    serde_json::from_slice::<ErrorList>(body).is_ok_and(|list| !list.errors.is_empty())
 }
 
 /// The words of a body, in lower case; of one that does not parse, all of it: Amazon has sent bodies without their last
@@ -140,7 +148,10 @@ mod tests {
             ),
             (403, String::new(), Refusal::Unknown),
             (404, body("gone", ""), Refusal::NotFound),
+            (404, "<html>".to_owned(), Refusal::Unknown),
+            (404, "{}".to_owned(), Refusal::Unknown),
             (400, body("Missing or invalid request parameters: [marketplaceIds]", ""), Refusal::InvalidInput),
+            (400, "<html>".to_owned(), Refusal::Unknown),
             (429, body("You exceeded your quota for the requested resource.", ""), Refusal::Throttled),
             (500, "<html>".to_owned(), Refusal::AmazonFailed),
             (503, String::new(), Refusal::AmazonFailed),

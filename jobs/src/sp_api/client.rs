@@ -35,6 +35,8 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 const REMEMBER_RATE: Duration = Duration::from_secs(3_600);
 /// How long to wait when our own credentials are refused: a person must act.
 const CREDENTIALS_WAIT: Duration = Duration::from_secs(300);
+/// How long a request may still be under way after we have given it up.
+const ON_THE_WIRE: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// Amazon refuses calls without it. Source: "Include a User-Agent header in all requests", read 2026-11-23.
@@ -198,8 +200,12 @@ impl SpApi {
     /// After this long, a call that was begun has ended, whatever became of its answer.
     #[must_use]
     pub fn longest_call(&self) -> Duration {
-        // Beside the call itself: a token that had to be fetched first.
-        self.settings.timeout * 2 + Duration::from_secs(10)
+        self.longest_wait() + ON_THE_WIRE
+    }
+
+    /// Longest time that a call is waited for: its own, and that of a token which had to be fetched first.
+    fn longest_wait(&self) -> Duration {
+        self.settings.timeout * 2 + Duration::from_secs(5)
     }
 
     /// Asks the seller's budget for one call. `ticket` is who asks, usually the job: it holds one slot at a time.
@@ -227,10 +233,10 @@ impl SpApi {
         }
     }
 
-    /// Makes one call. An expired token is renewed and the call made once more; nothing else is repeated here.
+    /// Makes one call. A refused token is renewed and the call made once more; nothing else is repeated here.
     ///
     /// # Errors
-    /// Every class of answer that is not a success.
+    /// Every class of answer that is not a success; [`CallError::NoAnswer`] when it has not ended in time.
     pub async fn call(
         &self,
         permit: Permit,
@@ -241,15 +247,36 @@ impl SpApi {
         if permit.seller != seller.id || permit.operation != request.operation {
             return Err(CallError::NotAllowed);
         }
+        // Tokens that must be fetched, and fetched again, would add up to more than `longest_call` promises.
+        let whole = self.call_with_token(seller, refresh_token, request);
+        match tokio::time::timeout(self.longest_wait(), whole).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::NoAnswer {
+                operation: request.operation,
+                why: format!("it had not ended after {} s", self.longest_wait().as_secs()),
+            }),
+        }
+    }
+
+    async fn call_with_token(
+        &self,
+        seller: &Seller,
+        refresh_token: &SecretString,
+        request: &Request,
+    ) -> Result<Success, CallError> {
         let token = self.token(seller, refresh_token).await?;
-        let expired = match self.send(seller, &token, request).await {
-            Err(error) if error.refusal() == Some(Refusal::TokenExpired) => error,
+        let refused = match self.send(seller, &token, request).await {
+            // A seller who has just taken the authorisation back looks as if a role were missing, until a new token is
+            // asked for: only sign-in tells the two apart.
+            Err(error) if matches!(error.refusal(), Some(Refusal::TokenExpired | Refusal::AccessDenied)) => {
+                error
+            }
             other => return other,
         };
         self.tokens.forget(seller.id, &token).await;
         let renewed = self.token(seller, refresh_token).await?;
         if renewed.expose_secret() == token.expose_secret() {
-            return Err(expired);
+            return Err(refused);
         }
         self.send(seller, &renewed, request).await
     }
@@ -356,7 +383,8 @@ impl SpApi {
     }
 }
 
-fn budget(seller: SellerId, operation: Operation) -> Budget {
+/// The budget of an operation for a seller: Amazon's usage plan, less what is kept back.
+pub(crate) fn budget(seller: SellerId, operation: Operation) -> Budget {
     let entry = operation.entry();
     Budget {
         name: format!("{}:{seller}", entry.name),
