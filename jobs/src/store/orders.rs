@@ -1,11 +1,14 @@
 //! Orders and their lines, as Amazon tells them.
 
+use std::collections::{BTreeMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::{sp_api::orders::Order, store::sellers::SellerId};
 
-/// Stores a page. An order that is stored in a newer version already stays as it is. Returns how many rows were written.
+/// Stores a page. An order that is stored in this version or a newer one stays as it is, with its lines. Returns how many
+/// orders were written.
 ///
 /// # Errors
 /// When the database fails.
@@ -16,6 +19,7 @@ pub async fn save(
     fallback_marketplace: &str,
     now: DateTime<Utc>,
 ) -> Result<u64, sqlx::Error> {
+    let orders = newest(orders);
     let ids: Vec<_> = orders.iter().map(|order| order.order_id.clone()).collect();
     let marketplaces: Vec<_> = orders
         .iter()
@@ -36,20 +40,20 @@ pub async fn save(
     };
     let earliest: Vec<_> = orders.iter().map(|order| window(order, |w| w.earliest_date_time)).collect();
     let latest: Vec<_> = orders.iter().map(|order| window(order, |w| w.latest_date_time)).collect();
-    let written = sqlx::query!(
+    let written = sqlx::query_scalar!(
         r#"
         insert into orders as o (seller_id, order_id, marketplace_id, created_at, last_updated_at, fulfillment_status,
             fulfilled_by, earliest_delivery_at, latest_delivery_at, fetched_at)
-        select distinct on (order_id) $1, order_id, marketplace_id, created_at, last_updated_at, status, by_whom, earliest, latest, $10
+        select $1, order_id, marketplace_id, created_at, last_updated_at, status, by_whom, earliest, latest, $10
         from unnest($2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::text[], $8::timestamptz[],
             $9::timestamptz[]) as given (order_id, marketplace_id, created_at, last_updated_at, status, by_whom, earliest, latest)
-        order by order_id, last_updated_at desc
         on conflict (seller_id, order_id) do update set marketplace_id = excluded.marketplace_id,
             created_at = excluded.created_at, last_updated_at = excluded.last_updated_at,
             fulfillment_status = excluded.fulfillment_status, fulfilled_by = excluded.fulfilled_by,
             earliest_delivery_at = excluded.earliest_delivery_at, latest_delivery_at = excluded.latest_delivery_at,
             fetched_at = excluded.fetched_at
         where o.last_updated_at < excluded.last_updated_at
+        returning order_id
         "#,
         seller.0,
         &ids,
@@ -62,23 +66,35 @@ pub async fn save(
         &latest as &[Option<DateTime<Utc>>],
         now,
     )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    save_items(connection, seller, orders).await?;
-    Ok(written)
+    .fetch_all(&mut *connection)
+    .await?;
+    let ids: HashSet<&str> = written.iter().map(String::as_str).collect();
+    let changed = orders.into_iter().filter(|order| ids.contains(order.order_id.as_str()));
+    save_items(connection, seller, changed).await?;
+    Ok(written.len() as u64)
+}
+
+/// The newest version of each order, should a page tell one twice; by id, so that runs which write at once never wait for
+/// each other in a circle.
+fn newest(orders: &[Order]) -> Vec<&Order> {
+    let mut newest: BTreeMap<&str, &Order> = BTreeMap::new();
+    for order in orders {
+        let known = newest.entry(&order.order_id).or_insert(order);
+        if known.last_updated_time < order.last_updated_time {
+            *known = order;
+        }
+    }
+    newest.into_values().collect()
 }
 
 async fn save_items(
     connection: &mut PgConnection,
     seller: SellerId,
-    orders: &[Order],
+    orders: impl Iterator<Item = &Order>,
 ) -> Result<(), sqlx::Error> {
     let (mut order_ids, mut item_ids, mut asins, mut skus, mut quantities) =
         (vec![], vec![], vec![], vec![], vec![]);
-    for (order, item) in
-        orders.iter().flat_map(|order| order.order_items.iter().map(move |item| (order, item)))
-    {
+    for (order, item) in orders.flat_map(|order| order.order_items.iter().map(move |item| (order, item))) {
         order_ids.push(order.order_id.clone());
         item_ids.push(item.order_item_id.clone());
         asins.push(item.product.asin.clone());
