@@ -9,3 +9,5 @@ pub mod keyring;
 pub mod kinds;
 pub mod sp_api;
 pub mod store;
+#[cfg(test)]
+mod testing;

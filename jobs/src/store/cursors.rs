@@ -97,3 +97,24 @@ pub async fn advance(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Takes all of a seller's cursors back to the start, so that everything is synced anew.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reset(
+    connection: &mut PgConnection,
+    seller: SellerId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update sync_cursors set synced_until = to_timestamp(0), window_until = null, page_token = null,
+             page_token_at = null, moved_at = $2, version = version + 1
+         where seller_id = $1",
+        seller.0,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}

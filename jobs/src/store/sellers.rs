@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::{
     keyring::{Keyring, KeyringError, Sealed},
     sp_api::Region,
+    store::cursors,
 };
 
 runtime::id_type!(
@@ -77,7 +78,8 @@ fn place(id: SellerId) -> String {
     format!("sellers.refresh_token/{id}")
 }
 
-/// Connects a seller, or renews the authorisation of one that is known. Returns our id.
+/// Connects a seller, or renews the authorisation of one that is known. Returns our id. Where a marketplace is new, its
+/// orders are older than the seller's cursor, so that everything is synced from the start.
 ///
 /// # Errors
 /// When the authorisation cannot be encrypted, or the database fails.
@@ -87,14 +89,21 @@ pub async fn connect(
     seller: &Connection,
     now: DateTime<Utc>,
 ) -> Result<SellerId, SellerError> {
-    let known = sqlx::query_scalar!(
-        r#"select id as "id: SellerId" from sellers where selling_partner_id = $1 and region = $2 for update"#,
+    let known = sqlx::query!(
+        r#"
+        select id as "id: SellerId", marketplace_ids @> $3 as "has_all!" from sellers
+        where selling_partner_id = $1 and region = $2 for update
+        "#,
         seller.selling_partner_id,
         seller.region.name(),
+        &seller.marketplace_ids,
     )
     .fetch_optional(&mut *connection)
     .await?;
-    let id = known.unwrap_or_else(SellerId::new);
+    let id = known.as_ref().map_or_else(SellerId::new, |known| known.id);
+    if known.is_some_and(|known| !known.has_all) {
+        cursors::reset(connection, id, now).await?;
+    }
     let sealed = keyring.seal(&seller.refresh_token, &place(id))?;
     sqlx::query!(
         r#"
@@ -140,6 +149,21 @@ pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<S
     .transpose()
 }
 
+/// Whether the seller is there and sells in exactly these marketplaces, which stays so until the transaction ends.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sells_in(
+    connection: &mut PgConnection,
+    id: SellerId,
+    marketplace_ids: &[String],
+) -> Result<bool, sqlx::Error> {
+    let present = sqlx::query_scalar!("select marketplace_ids from sellers where id = $1 for share", id.0)
+        .fetch_optional(connection)
+        .await?;
+    Ok(present.is_some_and(|present| present == marketplace_ids))
+}
+
 /// The ids of all sellers whose authorisation holds.
 ///
 /// # Errors
@@ -150,19 +174,22 @@ pub async fn active(connection: &mut PgConnection) -> Result<Vec<SellerId>, sqlx
         .await
 }
 
-/// Notes that Amazon no longer accepts a seller's authorisation. Its jobs then do nothing until it connects again.
+/// Notes that Amazon no longer accepts the authorisation that was read with the seller. Its jobs then do nothing until it
+/// connects again; if it has done so meanwhile, the new authorisation is not blamed.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn needs_reauthorisation(
     connection: &mut PgConnection,
-    id: SellerId,
+    seller: &Seller,
     reason: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update sellers set state = 'needs_reauthorisation', state_reason = $2 where id = $1 and state = 'active'",
-        id.0,
-        reason
+        "update sellers set state = 'needs_reauthorisation', state_reason = $2
+         where id = $1 and state = 'active' and refresh_token = $3",
+        seller.id.0,
+        reason,
+        seller.refresh_token.bytes,
     )
     .execute(connection)
     .await
