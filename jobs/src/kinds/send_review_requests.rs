@@ -58,6 +58,9 @@ pub struct Requested {
 const ASK_AGAIN: TimeDelta = TimeDelta::days(1);
 /// After so many orders a run makes way for other sellers.
 const ORDERS_A_RUN: u32 = 500;
+/// So many orders that Amazon fails at are passed over, because one that it always fails at must not hold up all others.
+/// When there are more, it is Amazon that is ill.
+const PASSED_OVER_A_RUN: usize = 3;
 
 impl Job for SendReviewRequests {
     const KIND: &'static str = "send_review_requests";
@@ -84,12 +87,18 @@ impl Job for SendReviewRequests {
         };
         let refresh_token = seller.refresh_token(&context.keyring).map_err(Failure::reject)?;
         let at_amazon = AtAmazon { context, seller: &seller, refresh_token: &refresh_token, run };
+        let mut passed_over = PassedOver::default();
         for _ in 0..ORDERS_A_RUN {
-            let Some(candidate) = next_candidate(context, &seller).await? else {
-                return finish(context, &seller, requested).await;
+            let Some(candidate) = next_candidate(context, &seller, &passed_over.orders).await? else {
+                return match passed_over.failure {
+                    Some(failure) => Err(failure),
+                    None => finish(context, &seller, requested).await,
+                };
             };
-            let became = at_amazon.decide_order(&candidate).await?;
-            requested.count(became);
+            match at_amazon.decide_order(&candidate).await {
+                Ok(became) => requested.count(became),
+                Err(failure) => passed_over.add(candidate, failure)?,
+            }
         }
         Err(Failure::snooze(context.clock.now(), "its next turn: other sellers come first"))
     }
@@ -114,11 +123,35 @@ impl Requested {
     }
 }
 
-async fn next_candidate(context: &Context, seller: &Seller) -> Outcome<Option<Candidate>> {
+/// Orders that this run could not decide about.
+#[derive(Default)]
+struct PassedOver {
+    orders: Vec<String>,
+    /// The first one's, which ends the run when the others are done.
+    failure: Option<Failure>,
+}
+
+impl PassedOver {
+    /// Passes an order over, unless the failure is not about the order, or is one too many.
+    fn add(&mut self, candidate: Candidate, failure: Failure) -> Outcome<()> {
+        if !matches!(failure, Failure::Retry { .. }) || self.orders.len() == PASSED_OVER_A_RUN {
+            return Err(failure);
+        }
+        self.orders.push(candidate.order_id);
+        self.failure.get_or_insert(failure);
+        Ok(())
+    }
+}
+
+async fn next_candidate(
+    context: &Context,
+    seller: &Seller,
+    passed_over: &[String],
+) -> Outcome<Option<Candidate>> {
     let now = context.clock.now();
     let unanswered_before = now - longest_call(context);
     let mut connection = context.pool.acquire().await?;
-    Ok(review_requests::next(&mut connection, seller.id, now, unanswered_before).await?)
+    Ok(review_requests::next(&mut connection, seller.id, now, unanswered_before, passed_over).await?)
 }
 
 /// Done, unless answers are missing: those are looked into when their calls must have ended.
@@ -171,7 +204,7 @@ impl AtAmazon<'_> {
         };
         match answer {
             Ok(offered) => Ok(Ok(offered)),
-            Err(error) => match refused(&error, candidate) {
+            Err(error) => match refused(&error, candidate, self.context.clock.now()) {
                 Some(decision) => Ok(Err(decision)),
                 None => Err(amazon_failed(self.context, self.seller, error).await),
             },
@@ -186,8 +219,8 @@ impl AtAmazon<'_> {
             Ok(permit) => permit,
             Err(error) => return Err(amazon_failed(context, self.seller, error).await),
         };
-        let attempted_at = context.clock.now();
         let mut connection = context.pool.acquire().await?;
+        let attempted_at = context.clock.now();
         if !review_requests::claim(&mut connection, self.seller.id, candidate, self.run.id, attempted_at)
             .await?
         {
@@ -207,19 +240,13 @@ impl AtAmazon<'_> {
                 tracing::warn!(seller.id = %self.seller.id, error = %queue::failure::chain(&error), "an answer is missing");
                 Ok(None)
             }
-            Err(error) => match refused(&error, candidate) {
+            Err(error) => match refused(&error, candidate, context.clock.now()) {
                 Some(decision) => self.store(candidate, Some(attempted_at), decision).await,
                 None => {
                     let mut connection = context.pool.acquire().await?;
                     let now = context.clock.now();
-                    review_requests::release(
-                        &mut connection,
-                        self.seller.id,
-                        &candidate.order_id,
-                        self.run.id,
-                        now,
-                    )
-                    .await?;
+                    review_requests::release(&mut connection, self.seller.id, candidate, self.run.id, now)
+                        .await?;
                     drop(connection);
                     Err(amazon_failed(context, self.seller, error).await)
                 }
@@ -257,18 +284,25 @@ fn not_offered(candidate: &Candidate, now: DateTime<Utc>) -> Decision {
             None,
         );
     }
+    ask_again(
+        candidate,
+        now,
+        decision(Became::NotOffered, "Amazon does not offer the request at the moment", None),
+        decision(Became::WindowClosed, "not offered until the end of its window", None),
+    )
+}
+
+/// The decision for now, as long as the window is open a day later; else the one for good.
+fn ask_again(candidate: &Candidate, now: DateTime<Utc>, for_now: Decision, for_good: Decision) -> Decision {
     let next = now + ASK_AGAIN;
     if next >= candidate.window_ends_at {
-        return decision(Became::WindowClosed, "not offered until the end of its window", None);
+        return for_good;
     }
-    Decision {
-        next_check_at: Some(next),
-        ..decision(Became::NotOffered, "Amazon does not offer the request at the moment", None)
-    }
+    Decision { next_check_at: Some(next), ..for_now }
 }
 
 /// The decision that a refusal means, where it means one about the order.
-fn refused(error: &CallError, candidate: &Candidate) -> Option<Decision> {
+fn refused(error: &CallError, candidate: &Candidate, now: DateTime<Utc>) -> Option<Decision> {
     let CallError::Refused { refusal, request_id, .. } = error else { return None };
     let request_id = request_id.clone();
     Some(match refusal {
@@ -280,9 +314,22 @@ fn refused(error: &CallError, candidate: &Candidate) -> Option<Decision> {
         Refusal::NotAvailable => {
             decision(Became::NotAvailable, "requested before, or the buyer does not want it", request_id)
         }
-        Refusal::OutsideWindow => {
-            decision(Became::WindowClosed, "Amazon says the order is outside of its window", request_id)
-        }
+        // Amazon counts from the delivery, we from the promised one: a late parcel's window opens later than ours.
+        Refusal::OutsideWindow if candidate.attempted_at.is_none() => ask_again(
+            candidate,
+            now,
+            decision(
+                Became::NotOffered,
+                "Amazon says the order is not in its window at the moment",
+                request_id.clone(),
+            ),
+            decision(Became::WindowClosed, "Amazon says the order is outside of its window", request_id),
+        ),
+        Refusal::OutsideWindow => decision(
+            Became::SentProbably,
+            "the answer to an earlier request was lost, and its window has closed",
+            request_id,
+        ),
         Refusal::NotFound => decision(Became::Gone, "Amazon no longer knows the order", request_id),
         Refusal::InvalidInput => decision(Became::Refused, "Amazon says the request is wrong", request_id),
         Refusal::TokenExpired

@@ -63,7 +63,7 @@ const FROM_DAY: i32 = 5;
 const UNTIL_DAY: i32 = 30;
 
 /// The next order to decide about: one whose answer is missing since `unanswered_before`, or one in its window without
-/// an outcome, oldest window first.
+/// an outcome, oldest window first; none of `passed_over`.
 ///
 /// # Errors
 /// When the database fails.
@@ -72,14 +72,16 @@ pub async fn next(
     seller: SellerId,
     now: DateTime<Utc>,
     unanswered_before: DateTime<Utc>,
+    passed_over: &[String],
 ) -> Result<Option<Candidate>, sqlx::Error> {
     sqlx::query_as!(
         Candidate,
         r#"
-        select o.order_id, o.marketplace_id, o.latest_delivery_at + make_interval(days => $5) as "window_ends_at!",
+        select o.order_id, o.marketplace_id,
+            coalesce(o.latest_delivery_at, r.attempted_at) + make_interval(days => $5) as "window_ends_at!",
             case when r.state = 'sending' then r.attempted_at end as attempted_at
         from orders o left join review_requests r using (seller_id, order_id)
-        where o.seller_id = $1 and o.latest_delivery_at is not null and (
+        where o.seller_id = $1 and o.order_id <> all($6) and (
             (r.state = 'sending' and r.attempted_at <= $3)
             or (o.fulfillment_status = 'SHIPPED'
                 and o.earliest_delivery_at + make_interval(days => $4) <= $2
@@ -93,6 +95,7 @@ pub async fn next(
         unanswered_before,
         FROM_DAY,
         UNTIL_DAY,
+        passed_over,
     )
     .fetch_optional(connection)
     .await
@@ -128,25 +131,35 @@ pub async fn claim(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes the note of [`claim`] back: the request did certainly not leave, or was refused unseen (429).
+/// Takes the note of [`claim`] back: the request did certainly not leave, or was refused unseen (429). Where the answer to
+/// an earlier request is missing, that is what the note says again.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn release(
     connection: &mut PgConnection,
     seller: SellerId,
-    order_id: &str,
+    candidate: &Candidate,
     job: JobId,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
+    let earlier = candidate.attempted_at;
+    let (state, reason) = match earlier {
+        Some(_) => ("sending", "the answer to an earlier request is missing"),
+        None => ("not_offered", "the request did not leave"),
+    };
     sqlx::query!(
         r#"
-        update review_requests set state = 'not_offered', reason = 'the request did not leave', next_check_at = $4, decided_at = $4
+        update review_requests set state = $4, reason = $5, attempted_at = $6, next_check_at = $7, decided_at = $8
         where seller_id = $1 and order_id = $2 and state = 'sending' and claimed_by = $3
         "#,
         seller.0,
-        order_id,
+        candidate.order_id,
         job.0,
+        state,
+        reason,
+        earlier,
+        earlier.is_none().then_some(now),
         now,
     )
     .execute(connection)
