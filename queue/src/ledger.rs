@@ -3,6 +3,9 @@
 //! Two copies of a job may be in Redis (the relay or reconcile pushed it twice), and a worker that lost its lease may still
 //! be running. The ledger decides all the same: a run begins only with a higher fencing token than the last, never beside
 //! a run whose worker still holds the lease, and settles only under its own token.
+//!
+//! The statements that change many jobs test the state in a `case`, so that Postgres finds the jobs by their ids. By a plain
+//! comparison it may take the index of unfinished jobs instead, and read the whole backlog for each batch.
 
 use std::collections::{HashMap, HashSet};
 
@@ -78,7 +81,8 @@ impl Ledger {
         let rows = sqlx::query!(
             r#"
             update jobs set state = 'running', worker = $2, fence = $3, started_at = $4, touched_at = $4, waits_for = null
-            where id = any($1) and fence < $3 and (state = 'ready' or (state = 'delayed' and due_at <= $5))
+            where id = any($1) and fence < $3
+                and case state when 'ready' then true when 'delayed' then due_at <= $5 else false end
             returning id, attempts, crashes, deadline_at
             "#,
             &raw,
@@ -275,7 +279,8 @@ async fn settle(
                 finished_at = case when given.state in ('done', 'dead') then $9::timestamptz end
             from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
                 as given (id, fence, state, report, error, decision, due_at, waits_for)
-            where jobs.id = given.id and jobs.fence = given.fence and jobs.state = 'running'
+            where jobs.id = given.id and jobs.fence = given.fence
+                and case jobs.state when 'running' then true else false end
             returning jobs.id, jobs.fence, jobs.worker, given.error, given.decision
         ), noted as (
             insert into failures (job_id, at, fence, decision, error, worker)
