@@ -343,3 +343,376 @@ fn refused(error: &CallError, candidate: &Candidate, now: DateTime<Utc>) -> Opti
 fn decision(outcome: Became, reason: &str, request_id: Option<String>) -> Decision {
     Decision { outcome, reason: reason.to_owned(), request_id, next_check_at: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use sandbox::Fault;
+
+    use super::*;
+    use crate::testing::{ASK_BUYER, OFFERS, Plan, Shop, rejected, retried, snoozed, until};
+
+    /// A minute more than a day, which is when an order is asked about again.
+    const NEXT_DAY: TimeDelta = TimeDelta::minutes(24 * 60 + 1);
+
+    /// The orders that ended in a state.
+    async fn ended(shop: &Shop, state: &str) -> BTreeSet<String> {
+        shop.outcomes()
+            .await
+            .into_iter()
+            .filter(|(_, ended)| ended == state)
+            .map(|(order, _)| order)
+            .collect()
+    }
+
+    /// How often an order was named in calls of an operation, without those whose token was too old.
+    fn calls_about(shop: &Shop, order: &str, operation: sandbox::Operation) -> usize {
+        let calls = shop.calls_of(operation).into_iter().zip(shop.orders_in_calls(operation));
+        calls.filter(|(call, named)| call.status != Some(403) && named == order).count()
+    }
+
+    /// Fails if a buyer was asked twice, or if one was not asked who was to be.
+    fn assert_each_was_asked_once(shop: &Shop, eligible: &BTreeSet<String>) {
+        assert_eq!(shop.asked(), *eligible);
+        assert_eq!(shop.sandbox.control().summary().duplicate_requests, 0);
+    }
+
+    /// Moves time to the moment until which a run snoozes.
+    fn wake_up(shop: &Shop, until: DateTime<Utc>) {
+        shop.clock.advance(until - shop.context.clock.now());
+    }
+
+    #[tokio::test]
+    async fn does_its_work() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        assert!(!eligible.is_empty(), "the sandbox seeds some");
+        let requested = shop.send().await.expect("nothing is wrong");
+        assert_each_was_asked_once(&shop, &eligible);
+        assert_eq!(ended(&shop, "sent").await, eligible);
+        assert_eq!(requested.sent as usize, eligible.len());
+
+        let looked_at: BTreeSet<_> = shop.orders_in_calls(OFFERS).into_iter().collect();
+        let not_offered = ended(&shop, "not_offered").await;
+        assert_eq!(looked_at, &eligible | &not_offered);
+        let shipped = |order: &String| shop.at_amazon()[order].status == sandbox::FulfillmentStatus::Shipped;
+        assert!(not_offered.iter().all(shipped), "the others are not even asked about");
+    }
+
+    #[tokio::test]
+    async fn every_outcome_names_the_answer_that_decided_it() {
+        let shop = Shop::synced().await;
+        shop.send().await.expect("nothing is wrong");
+        let rows: Vec<(String, Option<String>)> =
+            sqlx::query_as("select order_id, request_id from review_requests where state = 'sent'")
+                .fetch_all(&shop.context.pool)
+                .await
+                .expect("outcomes can be read");
+        let ids = shop.calls_of(ASK_BUYER).into_iter().map(|call| Some(call.request_id));
+        let told: BTreeMap<_, _> = shop.orders_in_calls(ASK_BUYER).into_iter().zip(ids).collect();
+        assert_eq!(BTreeMap::from_iter(rows), told);
+    }
+
+    #[tokio::test]
+    async fn twice_is_once() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        shop.send().await.expect("nothing is wrong");
+        let calls = shop.sandbox.control().calls(0, 0).last_seq;
+        assert_eq!(shop.send().await.expect("nothing is wrong"), Requested::default());
+        assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, calls, "all is decided for today");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn stops_and_resumes() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        shop.fault_after(2, ASK_BUYER, Fault::Hang, 1);
+        shop.drop_in_call(&SendReviewRequests { seller: shop.seller }, ASK_BUYER).await;
+        let lost = shop.orders_in_calls(ASK_BUYER).pop().expect("it was sent");
+        assert_eq!(shop.outcomes().await[&lost], "sending");
+
+        let until = snoozed(shop.send().await);
+        assert_eq!(ended(&shop, "sent").await, &eligible - &BTreeSet::from([lost.clone()]));
+        assert_eq!(calls_about(&shop, &lost, OFFERS), 1, "the lost call may still be under way");
+        wake_up(&shop, until);
+        assert_eq!(shop.send().await.expect("nothing is missing").sent, 1);
+        assert_eq!(calls_about(&shop, &lost, OFFERS), 2, "asked first");
+        assert_each_was_asked_once(&shop, &eligible);
+        assert_eq!(ended(&shop, "sent").await, eligible);
+    }
+
+    #[tokio::test]
+    async fn nothing_to_do() {
+        let shop = Shop::with_orders(0).await;
+        assert_eq!(shop.send().await.expect("nothing is wrong"), Requested::default());
+        shop.execute("update sellers set state = 'disconnected'").await;
+        let skipped = shop.send().await.expect("nothing is wrong");
+        assert_eq!(skipped.skipped, Some("the seller is not connected"));
+        assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, 0);
+    }
+
+    /// The second request is lost in this way; returns the order, when it may be asked about.
+    async fn lose_an_answer(shop: &Shop, fault: Fault) -> String {
+        shop.fault_after(1, ASK_BUYER, fault, 1);
+        let until = snoozed(shop.send().await);
+        let lost = shop.orders_in_calls(ASK_BUYER)[1].clone();
+        assert_eq!(ended(shop, "sending").await, BTreeSet::from([lost.clone()]), "{fault:?}");
+        assert_eq!(snoozed(shop.send().await), until, "{fault:?}: too early");
+        wake_up(shop, until);
+        lost
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_taken_without_an_answer_is_never_sent_again() {
+        for fault in [Fault::CutAfter, Fault::InternalAfter] {
+            let shop = Shop::synced().await;
+            let eligible = shop.eligible();
+            let lost = lose_an_answer(&shop, fault).await;
+            let requested = shop.send().await.expect("nothing is missing");
+            assert_eq!((requested.sent, requested.sent_probably), (0, 1), "{fault:?}");
+            assert_eq!(ended(&shop, "sent_probably").await, BTreeSet::from([lost.clone()]), "{fault:?}");
+            assert_eq!(calls_about(&shop, &lost, ASK_BUYER), 1, "{fault:?}");
+            assert_each_was_asked_once(&shop, &eligible);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_not_taken_is_sent_once_in_the_end() {
+        for fault in [Fault::Cut, Fault::Internal, Fault::Unavailable, Fault::Garbage, Fault::Hang] {
+            let shop = Shop::open(Plan { timeout: Duration::from_secs(1), ..Plan::default() }).await;
+            shop.sync().await.expect("nothing is wrong yet");
+            let eligible = shop.eligible();
+            let lost = lose_an_answer(&shop, fault).await;
+            assert_eq!(shop.send().await.expect("nothing is missing").sent, 1, "{fault:?}");
+            assert_eq!(calls_about(&shop, &lost, ASK_BUYER), 2, "{fault:?}");
+            assert_eq!(ended(&shop, "sent").await, eligible, "{fault:?}");
+            assert_each_was_asked_once(&shop, &eligible);
+        }
+    }
+
+    #[tokio::test]
+    async fn throttled_at_the_second_attempt_it_still_knows_that_an_answer_is_missing() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        let lost = lose_an_answer(&shop, Fault::Cut).await;
+        shop.fault(ASK_BUYER, Fault::Quota, 1);
+        let until = snoozed(shop.send().await);
+        assert_eq!(shop.outcomes().await[&lost], "sending");
+        wake_up(&shop, until);
+        shop.send().await.expect("the budget has filled again");
+        assert_eq!(ended(&shop, "sent").await, eligible);
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn a_missing_answer_is_looked_into_even_when_the_delivery_window_is_gone() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        lose_an_answer(&shop, Fault::Cut).await;
+        shop.execute("update orders set earliest_delivery_at = null, latest_delivery_at = null").await;
+        shop.send().await.expect("nothing is missing");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_offered_today_is_asked_about_tomorrow() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        shop.fault_after(6, OFFERS, Fault::EmptyActions, 1);
+        shop.send().await.expect("nothing is wrong");
+        let empty = shop.calls_of(OFFERS).iter().position(|call| call.fault.is_some()).expect("it struck");
+        let withheld = shop.orders_in_calls(OFFERS)[empty].clone();
+        assert!(ended(&shop, "not_offered").await.contains(&withheld));
+        assert_eq!(shop.asked(), &eligible - &BTreeSet::from([withheld.clone()]));
+
+        shop.clock.advance(TimeDelta::hours(23));
+        shop.send().await.expect("nothing is wrong");
+        assert_eq!(calls_about(&shop, &withheld, OFFERS), 1);
+        shop.clock.advance(NEXT_DAY);
+        assert!(shop.eligible().contains(&withheld), "its window is still open");
+        shop.send().await.expect("nothing is wrong");
+        assert_eq!(shop.outcomes().await[&withheld], "sent");
+        assert!(eligible.is_subset(&shop.asked()));
+        assert_eq!(shop.sandbox.control().summary().duplicate_requests, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_never_offered_ends_with_its_window() {
+        let shop = Shop::synced().await;
+        shop.send().await.expect("nothing is wrong");
+        // Opted out, or asked elsewhere: Amazon does not say which.
+        let never = ended(&shop, "not_offered").await.pop_first().expect("the sandbox seeds some");
+        let ends: DateTime<Utc> = sqlx::query_scalar(
+            "select latest_delivery_at + interval '30 days' from orders where order_id = $1",
+        )
+        .bind(&never)
+        .fetch_one(&shop.context.pool)
+        .await
+        .expect("it is stored");
+        wake_up(&shop, ends - TimeDelta::hours(12));
+        shop.send().await.expect("nothing is wrong");
+        assert_eq!(shop.outcomes().await[&never], "window_closed");
+        assert_eq!(calls_about(&shop, &never, OFFERS), 2);
+        shop.clock.advance(NEXT_DAY);
+        shop.send().await.expect("nothing is wrong");
+        assert_eq!(calls_about(&shop, &never, OFFERS), 2);
+        assert_eq!(calls_about(&shop, &never, ASK_BUYER), 0);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_vanished_is_gone_and_the_others_go_on() {
+        let shop = Shop::synced().await;
+        let mut eligible = shop.eligible();
+        let vanished = eligible.pop_first().expect("the sandbox seeds some");
+        shop.sandbox.control().vanish(&vanished).expect("it is there");
+        shop.send().await.expect("an order that is gone is no failure");
+        assert_eq!(shop.outcomes().await[&vanished], "gone");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_amazon_calls_wrong_is_refused_and_the_others_go_on() {
+        let shop = Shop::synced().await;
+        let mut eligible = shop.eligible();
+        let wrong = eligible.pop_first().expect("the sandbox seeds some");
+        // Amazon wants the marketplace that the order was placed in.
+        sqlx::query("update orders set marketplace_id = 'ATVPDKIKX0DER' where order_id = $1")
+            .bind(&wrong)
+            .execute(&shop.context.pool)
+            .await
+            .expect("it is stored");
+        shop.send().await.expect("an order that is refused is no failure");
+        assert_eq!(shop.outcomes().await[&wrong], "refused");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn an_order_whose_id_could_lead_elsewhere_is_never_sent() {
+        let shop = Shop::synced().await;
+        shop.execute("delete from order_items; update orders set order_id = '../' || order_id").await;
+        let calls = shop.sandbox.control().calls(0, 0).last_seq;
+        shop.send().await.expect("orders that are refused are no failure");
+        assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, calls);
+        let states: BTreeSet<_> = shop.outcomes().await.into_values().collect();
+        assert_eq!(states, BTreeSet::from(["refused".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn an_empty_budget_between_asking_and_sending_leaves_the_order_as_it_was() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        shop.use_up(Operation::RequestReview).await;
+        let job = SendReviewRequests { seller: shop.seller };
+        let run = shop.enqueue(&job).await;
+        let until = snoozed(job.run(&shop.context, &run).await);
+        assert!(until > shop.context.clock.now());
+        let asked_about = shop.orders_in_calls(OFFERS).pop().expect("it asked first");
+        assert!(eligible.contains(&asked_about) && !shop.outcomes().await.contains_key(&asked_about));
+        assert_eq!(shop.orders_in_calls(ASK_BUYER), [""; 0]);
+        wake_up(&shop, until);
+        job.run(&shop.context, &run).await.expect("its moment has come");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn two_runs_at_once_never_send_twice() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        // Both are told that the same order may be asked about.
+        shop.fault(OFFERS, Fault::Hang, 2);
+        let both_hang = || shop.orders_in_calls(OFFERS).len() == 2;
+        let (one, other, ()) = tokio::join!(shop.send(), shop.send(), async {
+            until(both_hang).await;
+            shop.sandbox.control().clear_faults();
+        });
+        for outcome in [one, other] {
+            // The one that ends first may find an answer missing that the other is waiting for.
+            assert!(matches!(outcome, Ok(_) | Err(Failure::Snooze { .. })), "{outcome:?}");
+        }
+        let [first, second, ..] = &shop.orders_in_calls(OFFERS)[..] else { panic!("both asked") };
+        assert_eq!(first, second);
+        assert_each_was_asked_once(&shop, &eligible);
+        assert_eq!(ended(&shop, "sent").await, eligible);
+    }
+
+    #[tokio::test]
+    async fn a_grant_that_is_revoked_in_mid_request_leaves_the_order_for_later() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        let partner = &shop.account.selling_partner_id;
+        shop.fault(ASK_BUYER, Fault::Hang, 1);
+        let (outcome, ()) = tokio::join!(shop.send(), async {
+            until(|| shop.hangs(ASK_BUYER, 0)).await;
+            shop.sandbox.control().revoke(partner).expect("the seller is known");
+            shop.sandbox.control().clear_faults();
+        });
+        assert!(rejected(outcome).contains("connect again"));
+        assert_eq!(shop.state().await, "needs_reauthorisation");
+        let [in_mid_request] = &shop.orders_in_calls(ASK_BUYER)[..] else { panic!("one was begun") };
+        assert_eq!(shop.outcomes().await[in_mid_request], "not_offered", "Amazon did not take it");
+
+        let token = shop.sandbox.control().restore(partner).expect("the seller is known");
+        shop.reconnect(&token).await;
+        shop.send().await.expect("it is back");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_amazon_fails_at_does_not_hold_up_the_others() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        shop.fault(OFFERS, Fault::Internal, 1);
+        let error = retried(shop.send().await);
+        assert!(error.contains("getSolicitationActionsForOrder"), "{error}");
+        let failed = BTreeSet::from([shop.orders_in_calls(OFFERS)[0].clone()]);
+        assert_eq!(shop.asked(), &eligible - &failed);
+        shop.send().await.expect("Amazon is well again");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    #[tokio::test]
+    async fn an_amazon_that_is_ill_is_left_in_peace() {
+        let shop = Shop::synced().await;
+        shop.fault(OFFERS, Fault::Unavailable, u32::MAX);
+        retried(shop.send().await);
+        assert_eq!(shop.orders_in_calls(OFFERS).len(), PASSED_OVER_A_RUN + 1);
+        assert_eq!(shop.outcomes().await, BTreeMap::new());
+    }
+
+    #[test]
+    fn every_refusal_has_its_outcome() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+        let tomorrow = Some(now + ASK_AGAIN);
+        let candidate = |open: TimeDelta, attempted: bool| Candidate {
+            order_id: "026-0000000-0000001".to_owned(),
+            marketplace_id: "A1F83G8C2ARO7P".to_owned(),
+            window_ends_at: now + open,
+            attempted_at: attempted.then_some(now - TimeDelta::hours(1)),
+        };
+        let (week, hour) = (TimeDelta::days(7), TimeDelta::hours(1));
+        for (refusal, open, attempted, outcome, next) in [
+            (Refusal::NotAvailable, week, false, Some(Became::NotAvailable), None),
+            (Refusal::NotAvailable, week, true, Some(Became::SentProbably), None),
+            (Refusal::OutsideWindow, week, false, Some(Became::NotOffered), tomorrow),
+            (Refusal::OutsideWindow, hour, false, Some(Became::WindowClosed), None),
+            (Refusal::OutsideWindow, hour, true, Some(Became::SentProbably), None),
+            (Refusal::NotFound, week, false, Some(Became::Gone), None),
+            (Refusal::InvalidInput, week, false, Some(Became::Refused), None),
+            (Refusal::TokenExpired, week, false, None, None),
+            (Refusal::AccessDenied, week, false, None, None),
+            (Refusal::Throttled, week, false, None, None),
+            (Refusal::AmazonFailed, week, true, None, None),
+            (Refusal::Unknown, week, false, None, None),
+        ] {
+            let operation = Operation::RequestReview;
+            let error = CallError::Refused { operation, status: 403, refusal, request_id: None };
+            let decision = refused(&error, &candidate(open, attempted), now);
+            let told = decision.as_ref().map(|decision| decision.outcome);
+            assert_eq!(told, outcome, "{refusal:?}, attempted: {attempted}");
+            assert_eq!(decision.and_then(|decision| decision.next_check_at), next, "{refusal:?}");
+        }
+    }
+}
