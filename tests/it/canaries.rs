@@ -97,16 +97,23 @@ async fn values(connection: &mut MultiplexedConnection, key: &[u8]) -> anyhow::R
     Ok(read.query_async(connection).await?)
 }
 
-/// What processes answer over HTTP.
-async fn answers(addresses: &[&str], paths: &[String]) -> anyhow::Result<Places> {
+/// What a process answers over HTTP.
+async fn answers(address: &str, paths: &[String]) -> anyhow::Result<Places> {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
     let mut places = Places::new();
-    for address in addresses {
-        for path in paths {
-            let url = format!("http://{address}{path}");
-            let response = http.get(&url).send().await?.error_for_status()?;
-            places.insert(url, response.text().await?);
-        }
+    for path in paths {
+        let url = format!("http://{address}{path}");
+        let response = http.get(&url).send().await?.error_for_status()?;
+        places.insert(url, response.text().await?);
+    }
+    Ok(places)
+}
+
+/// What workers and schedulers count.
+async fn metrics(processes: &[&Process]) -> anyhow::Result<Places> {
+    let mut places = Places::new();
+    for process in processes {
+        places.extend(answers(process.address("health")?, &["/metrics".to_owned()]).await?);
     }
     Ok(places)
 }
@@ -155,6 +162,10 @@ async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
     let denied = scene.system.enqueue("sync_orders", &scene.sellers[0].id)?;
     scene.until_job(&denied, "dead").await?;
     scene.system.amazon.clear_faults().await?;
+    let counted = metrics(&[&scheduler, &worker]).await?;
+    assert!(counted.values().any(|text| text.contains("amazon_calls_total")), "calls were to be counted");
+    assert_clean(&counted, &forbidden);
+    // A new worker must sign in, and is refused.
     worker.stop()?;
     let worker = scene.system.worker()?;
     let refused = scene.system.enqueue("sync_orders", &revoked.id)?;
@@ -162,35 +173,25 @@ async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
     scene.system.until_quiet(WORK).await?;
     forbidden.push(scene.system.amazon.restore(&revoked.selling_partner_id).await?);
 
-    look_everywhere(&scene, [&scheduler, &worker], &console, &forbidden).await?;
+    assert_clean(&metrics(&[&scheduler, &worker]).await?, &forbidden);
+    look_everywhere(&scene, &console, &forbidden).await?;
     scene.end([scheduler, worker, console]).await
 }
 
 /// Looks at all that the system keeps and shows, and makes sure that it sees what may be there.
-async fn look_everywhere(
-    scene: &Scene,
-    others: [&Process; 2],
-    console: &Process,
-    forbidden: &[String],
-) -> anyhow::Result<()> {
+async fn look_everywhere(scene: &Scene, console: &Process, forbidden: &[String]) -> anyhow::Result<()> {
     let jobs = scene.jobs_in(&["ready", "delayed", "running", "done", "dead", "cancelled"]).await?;
     let pages = ["/", "/jobs", "/metrics"].map(str::to_owned);
     let pages: Vec<_> = pages.into_iter().chain(jobs.iter().map(|id| format!("/jobs/{id}"))).collect();
-    let shown = answers(&[console.address("address")?], &pages).await?;
-    let [one, other] = others;
-    let metrics =
-        answers(&[one.address("health")?, other.address("health")?], &["/metrics".to_owned()]).await?;
+    let shown = answers(console.address("address")?, &pages).await?;
     let logs = Places::from([("the logs".to_owned(), scene.system.logs()?)]);
 
-    let (seller, tables) = (&scene.sellers[0].id, tables(scene).await?);
+    let tables = tables(scene).await?;
+    let a_seller = |text: &String| scene.sellers.iter().any(|seller| text.contains(&seller.id));
     for (what, places) in [("tables", &tables), ("pages", &shown), ("logs", &logs)] {
-        assert!(
-            places.values().any(|text| text.contains(seller)),
-            "a seller's id was to be seen in the {what}"
-        );
+        assert!(places.values().any(a_seller), "a seller's id was to be seen in the {what}");
     }
-    assert!(metrics.values().any(|text| text.contains("amazon_calls_total")), "calls were to be counted");
-    for places in [&tables, &redis_contents(scene).await?, &shown, &metrics, &logs] {
+    for places in [&tables, &redis_contents(scene).await?, &shown, &logs] {
         assert_clean(places, forbidden);
     }
     Ok(())
