@@ -14,9 +14,8 @@ const RUN_AGAIN: Duration = Duration::from_secs(15);
 /// Kills a worker whose calls of `operation` hang after some quick ones, and lets a second worker finish.
 async fn killed_during(test: &str, operation: Operation, quick: u32) -> anyhow::Result<()> {
     let mut scene = Scene::with(test, 3, 90).await?;
-    scene.hang_after(operation, quick).await?;
-    // Nobody asks about a call whose answer is missing before it must have ended, so that must not take long.
-    scene.system.set("SP_API_TIMEOUT_SECONDS", "3");
+    // Longer than a worker takes to start.
+    scene.hang_after(operation, quick, Duration::from_secs(8)).await?;
     let scheduler = scene.system.scheduler()?;
     let lost = scene.system.worker()?;
     let asked = scene.sync_all()?;
@@ -80,7 +79,7 @@ async fn a_worker_killed_while_a_review_request_is_under_way_sends_none_twice() 
 #[tokio::test]
 async fn jobs_of_the_only_worker_wait_for_the_next_one() -> anyhow::Result<()> {
     let mut scene = Scene::with("killed_only_worker", 2, 60).await?;
-    scene.hang_after(Operation::SearchOrders, 0).await?;
+    scene.hang_after(Operation::SearchOrders, 0, Duration::from_secs(8)).await?;
     let scheduler = scene.system.scheduler()?;
     let only = scene.system.worker()?;
     let asked = scene.sync_all()?;

@@ -33,7 +33,8 @@ async fn redis_goes(test: &str, outage: Outage<RedisServer>) -> anyhow::Result<(
     let mut server = RedisServer::start_in(&folder.join("redis"))?;
     let mut scene = Scene::on_redis(folder, server.url(), 3, 90).await?;
     scene.system.set("AMZIGO_WORKER_SLOTS", "sync=1");
-    scene.hang_after(Operation::GetSolicitationActionsForOrder, 3).await?;
+    // The run outlives the outage, so that its lease is what it loses.
+    scene.hang_after(Operation::GetSolicitationActionsForOrder, 3, Duration::from_secs(90)).await?;
     let scheduler = scene.system.scheduler()?;
     let worker = scene.system.worker()?;
     let [running, waiting, delayed] = &scene.sellers[..] else { anyhow::bail!("three sellers") };
@@ -120,7 +121,7 @@ async fn postgres_goes(test: &str, outage: Outage<PostgresServer>) -> anyhow::Re
     let folder = folder(test)?;
     let mut server = PostgresServer::start_in(&folder.join("postgres"))?;
     let mut scene = Scene::on_postgres(folder, server.url(), 3, 90).await?;
-    scene.hang_after(Operation::GetSolicitationActionsForOrder, 12).await?;
+    scene.hang_after(Operation::GetSolicitationActionsForOrder, 12, Duration::from_secs(8)).await?;
     let scheduler = scene.system.scheduler()?;
     let workers = [scene.system.worker()?, scene.system.worker()?];
     let asked = scene.sync_all()?;

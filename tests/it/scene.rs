@@ -104,9 +104,15 @@ impl Scene {
     }
 
     /// After `quick` calls, no call of an operation is answered until the faults are cleared: whoever makes one is surely
-    /// in mid-job. Processes that are started from now on wait for an answer longer than any test.
-    pub(crate) async fn hang_after(&mut self, operation: Operation, quick: u32) -> anyhow::Result<()> {
-        self.system.set("SP_API_TIMEOUT_SECONDS", "120");
+    /// in mid-job. Workers that are started from now on give a call up after `patience`; should its answer matter, they
+    /// ask again only when it must have ended, after a little more than twice that.
+    pub(crate) async fn hang_after(
+        &mut self,
+        operation: Operation,
+        quick: u32,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        self.system.set("SP_API_TIMEOUT_SECONDS", &patience.as_secs().to_string());
         let mut script = FaultScript::new(operation, Fault::Hang, u32::MAX);
         script.skip = quick;
         self.system.amazon.script_fault(&script).await

@@ -21,7 +21,7 @@ async fn nothing_is_leased(scene: &Scene) -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_stopping_worker_finishes_what_it_can() -> anyhow::Result<()> {
     let mut scene = Scene::with("stopped_finishes", 2, 20).await?;
-    scene.hang_after(Operation::SearchOrders, 0).await?;
+    scene.hang_after(Operation::SearchOrders, 0, Duration::from_secs(30)).await?;
     let scheduler = scene.system.scheduler()?;
     let worker = scene.system.worker()?;
     let asked = scene.sync_all()?;
@@ -47,7 +47,7 @@ async fn a_stopping_worker_hands_back_what_takes_too_long() -> anyhow::Result<()
     const GRACE: Duration = Duration::from_secs(2);
     let mut scene = Scene::with("stopped_hands_back", 2, 60).await?;
     scene.system.set("AMZIGO_GRACE_SECONDS", &GRACE.as_secs().to_string());
-    scene.hang_after(Operation::GetSolicitationActionsForOrder, 4).await?;
+    scene.hang_after(Operation::GetSolicitationActionsForOrder, 4, Duration::from_secs(8)).await?;
     let scheduler = scene.system.scheduler()?;
     let worker = scene.system.worker()?;
     let asked = scene.sync_all()?;
