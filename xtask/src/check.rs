@@ -31,8 +31,8 @@ pub(crate) fn run(session: &Session, _: &[String]) -> Ended {
     let mut rustdoc =
         session.cargo(&["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
     rustdoc.env("RUSTDOCFLAGS", "-Dwarnings");
-    let deny = on_path("cargo-deny")
-        .map(|_| session.cargo(&["deny", "check", "licenses", "bans", "sources"]));
+    let deny =
+        on_path("cargo-deny").map(|_| session.cargo(&["deny", "check", "licenses", "bans", "sources"]));
     let steps: [(&str, Option<Command>); 5] = [
         ("formatting", Some(session.cargo(&["fmt", "--all", "--check"]))),
         (
