@@ -15,7 +15,73 @@ pub static CATALOG: LazyLock<Catalog<Context>> =
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use queue::{Failure, failure};
+    use sandbox::{Fault, Operation, PLANTED, SettingsChange};
+    use serde_json::json;
+
     use super::*;
+    use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
+
+    /// Runs every kind once and returns what the runs end with, as the ledger would keep it.
+    async fn run_all(shop: &Shop) -> String {
+        let mut ends = String::new();
+        for kind in CATALOG.iter() {
+            let payload = json!({"seller": shop.seller});
+            let run = shop.enqueue(&SyncOrders { seller: shop.seller }).await;
+            match kind.execute(Arc::clone(&shop.context), payload, run).await {
+                Ok(report) => ends.push_str(&report.to_string()),
+                Err(Failure::Retry { error, .. } | Failure::Reject { error }) => {
+                    ends.push_str(&failure::chain(error.as_ref()));
+                }
+                Err(Failure::Snooze { waits_for, .. }) => ends.push_str(&waits_for),
+                Err(other) => panic!("only the worker says this: {other:?}"),
+            }
+            ends.push('\n');
+        }
+        ends
+    }
+
+    #[tokio::test]
+    async fn no_kind_tells_what_it_must_not() {
+        let log = Log::listen();
+        let (mut stored, mut ends, mut orders) = (String::new(), String::new(), BTreeSet::new());
+        for fault in [Fault::Garbage, Fault::Internal, Fault::Cut, Fault::Denied] {
+            let shop = Shop::with_orders(36).await;
+            let careless = SettingsChange { leak_buyer_data: Some(true), ..SettingsChange::default() };
+            shop.sandbox.control().change_settings(careless).expect("it can be set");
+            shop.sync().await.expect("nothing is wrong yet");
+            for operation in [Operation::SearchOrders, OFFERS, ASK_BUYER, Operation::Token] {
+                shop.fault(operation, fault, 2);
+            }
+            ends += &run_all(&shop).await;
+            shop.sandbox.control().clear_faults();
+            // Lost answers are looked into, and the access token is too old.
+            shop.clock.advance(chrono::TimeDelta::minutes(5));
+            ends += &run_all(&shop).await;
+            orders.extend(shop.asked());
+            shop.sandbox.control().revoke(&shop.account.selling_partner_id).expect("the seller is known");
+            ends += &run_all(&shop).await;
+            stored += &shop.everything_stored().await;
+        }
+        let logged = log.text();
+        assert!(orders.iter().all(|order| stored.contains(order)), "it looks at the right tables");
+        assert!(logged.contains("an answer is missing"), "it looks at the right log");
+        assert!(ends.contains("must connect again") && ends.contains("searchOrders"), "{ends}");
+
+        let never = PLANTED.into_iter().chain(["Atza|", "Atzr|", "amzn1.oa2-cs"]);
+        for (place, text) in [("table", &stored), ("log", &logged), ("end of a run", &ends)] {
+            for word in never.clone() {
+                assert_eq!(text.lines().find(|line| line.contains(word)), None, "{word} is in a {place}");
+            }
+        }
+        for (place, text) in [("log", &logged), ("end of a run", &ends)] {
+            for order in &orders {
+                assert_eq!(text.lines().find(|line| line.contains(order)), None, "{order} is in a {place}");
+            }
+        }
+    }
 
     #[test]
     fn every_kind_has_its_own_file_and_says_what_it_does() {

@@ -3,8 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{self, Write},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -94,7 +95,10 @@ pub(crate) struct Shop {
     pub(crate) seller: SellerId,
     /// Amazon's.
     pub(crate) account: SeededSeller,
-    budgets: Budgets,
+    /// How it is reached.
+    pub(crate) amazon: AmazonSettings,
+    /// What is left of its quota, as we count it.
+    pub(crate) budgets: Budgets,
     _database: TestDatabase,
     _redis: TestRedis,
 }
@@ -137,11 +141,11 @@ impl Shop {
         let budgets = Budgets::new(redis.redis.clone(), Arc::clone(&clock) as Arc<dyn Clock>);
         let keyring: Keyring = Keyring::generate("test").expect("random").parse().expect("a ring");
         let clock_here = Arc::clone(&clock) as Arc<dyn Clock>;
-        let context = Context::new(clock_here, database.pool.clone(), budgets.clone(), amazon, keyring)
-            .expect("TLS can be set up");
-        let context = Arc::new(context);
+        let pool = database.pool.clone();
+        let context = Context::new(clock_here, pool, budgets.clone(), amazon.clone(), keyring);
+        let context = Arc::new(context.expect("TLS can be set up"));
         let seller = connect(&context, &account, &account.refresh_token, &account.marketplace_ids).await;
-        Self { sandbox, context, clock, seller, account, budgets, _database: database, _redis: redis }
+        Self { sandbox, context, clock, seller, account, amazon, budgets, _database: database, _redis: redis }
     }
 
     /// The seller connects again, with this authorisation and all of its marketplaces.
@@ -310,6 +314,26 @@ impl Shop {
         sqlx::query_scalar(query).fetch_one(&self.context.pool).await.expect("there is one row")
     }
 
+    /// Every row of every table, as text.
+    pub(crate) async fn everything_stored(&self) -> String {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select format('select coalesce(string_agg(t::text, chr(10)), '''') from %I.%I t', schemaname, tablename)
+             from pg_tables where schemaname not in ('pg_catalog', 'information_schema')",
+        )
+        .fetch_all(&self.context.pool)
+        .await
+        .expect("the catalog can be read");
+        let mut text = String::new();
+        for table in tables {
+            let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(table))
+                .fetch_one(&self.context.pool)
+                .await
+                .expect("a table can be read");
+            text.push_str(&rows);
+        }
+        text
+    }
+
     /// Changes what is stored behind the program's back.
     pub(crate) async fn execute(&self, statement: &'static str) {
         sqlx::raw_sql(statement).execute(&self.context.pool).await.expect("the statement is right");
@@ -332,6 +356,45 @@ async fn connect(
     sellers::connect(&mut connection, &context.keyring, &seller, context.clock.now())
         .await
         .expect("the seller connects")
+}
+
+/// Everything that is logged on this thread, at every level, while it lives.
+pub(crate) struct Log {
+    written: Arc<Mutex<Vec<u8>>>,
+    _subscriber: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    /// Begins to listen.
+    pub(crate) fn listen() -> Self {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&written);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || Sink(Arc::clone(&sink)))
+            .finish();
+        Self { written, _subscriber: tracing::subscriber::set_default(subscriber) }
+    }
+
+    /// What was logged so far.
+    pub(crate) fn text(&self) -> String {
+        let written = self.written.lock().expect("no test panics while it writes");
+        String::from_utf8_lossy(&written).into_owned()
+    }
+}
+
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no test panics while it writes").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Until it is so; fails when it does not become so.

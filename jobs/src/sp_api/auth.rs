@@ -146,6 +146,7 @@ fn refused(status: StatusCode, body: &[u8]) -> AuthError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Shop;
 
     #[test]
     fn only_clear_words_disconnect_a_seller_or_stop_us() {
@@ -159,6 +160,35 @@ mod tests {
         assert!(matches!(refusal(503, "temporarily_unavailable"), AuthError::Unavailable(_)));
         assert!(matches!(refusal(400, "something_new"), AuthError::Unavailable(_)));
         assert!(matches!(refused(StatusCode::BAD_GATEWAY, b"<html>"), AuthError::Unavailable(_)));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_kept_until_shortly_before_it_expires() {
+        let shop = Shop::with_orders(0).await;
+        let http = reqwest::Client::builder().build().expect("TLS can be set up");
+        let (tokens, refresh_token) = (Tokens::default(), shop.account.refresh_token.clone().into());
+        let get = || tokens.get(&http, &shop.amazon, shop.seller, &refresh_token);
+        let first = get().await.expect("the sign-in is well");
+        let again = get().await.expect("the sign-in is well");
+        assert_eq!(first.expose_secret(), again.expose_secret());
+        // Time has come to the minute before; Amazon would still take it.
+        let slot = tokens.slot(shop.seller).await;
+        slot.lock().await.as_mut().expect("it is cached").refresh_at = Instant::now();
+        let renewed = get().await.expect("the sign-in is well");
+        assert_ne!(renewed.expose_secret(), first.expose_secret());
+        assert_eq!(shop.sandbox.control().summary().tokens_issued, 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_replaced_meanwhile_is_not_forgotten() {
+        let tokens = Tokens::default();
+        let seller = SellerId::new();
+        let fresh = Token { value: "fresh".into(), refresh_at: Instant::now() };
+        *tokens.slot(seller).await.lock().await = Some(fresh);
+        tokens.forget(seller, &"expired".into()).await;
+        assert!(tokens.slot(seller).await.lock().await.is_some());
+        tokens.forget(seller, &"fresh".into()).await;
+        assert!(tokens.slot(seller).await.lock().await.is_none());
     }
 
     #[test]

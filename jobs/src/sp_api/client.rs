@@ -203,9 +203,9 @@ impl SpApi {
         self.longest_wait() + ON_THE_WIRE
     }
 
-    /// Longest time that a call is waited for: its own, and that of a token which had to be fetched first.
+    /// Longest time that a call is waited for, with the tokens that had to be fetched for it.
     fn longest_wait(&self) -> Duration {
-        self.settings.timeout * 2 + Duration::from_secs(5)
+        self.settings.timeout * 3
     }
 
     /// Asks the seller's budget for one call. `ticket` is who asks, usually the job: it holds one slot at a time.
@@ -253,7 +253,7 @@ impl SpApi {
             Ok(result) => result,
             Err(_) => Err(CallError::NoAnswer {
                 operation: request.operation,
-                why: format!("it had not ended after {} s", self.longest_wait().as_secs()),
+                why: format!("it had not ended after {:?}", self.longest_wait()),
             }),
         }
     }
@@ -415,5 +415,176 @@ async fn read(mut response: Response) -> Result<Vec<u8>, String> {
             Ok(None) => return Ok(body),
             Err(error) => return Err(queue::failure::chain(&error.without_url())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+    use sandbox::{Fault, Operation as Asked};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        task::JoinSet,
+    };
+
+    use super::*;
+    use crate::{
+        sp_api::solicitations::{OrderId, actions_request, review_request},
+        testing::{Plan, Shop},
+    };
+
+    const ACTIONS: Operation = Operation::GetSolicitationActions;
+
+    async fn call(shop: &Shop, sp_api: &SpApi, request: &Request) -> Result<Success, CallError> {
+        let seller = shop.seller().await;
+        let refresh_token = seller.refresh_token(&shop.context.keyring).expect("it decrypts");
+        let permit = sp_api.permit(&seller, request.operation, "test").await?;
+        sp_api.call(permit, &seller, &refresh_token, request).await
+    }
+
+    /// Asks about an order of the shop.
+    fn question(shop: &Shop) -> Request {
+        let (id, order) = shop.at_amazon().pop_first().expect("it has an order");
+        actions_request(&OrderId::parse(&id).expect("an id"), &order.marketplace_id)
+    }
+
+    #[tokio::test]
+    async fn many_calls_at_once_fetch_one_token() {
+        let shop = Shop::with_orders(0).await;
+        let seller = shop.seller().await;
+        let mut tasks = JoinSet::new();
+        for _ in 0..20 {
+            let (context, seller) = (Arc::clone(&shop.context), seller.clone());
+            tasks.spawn(async move {
+                let refresh_token = seller.refresh_token(&context.keyring).expect("it decrypts");
+                let token = context.sp_api.token(&seller, &refresh_token).await.expect("the sign-in is well");
+                token.expose_secret().to_owned()
+            });
+        }
+        let mut tokens = tasks.join_all().await;
+        tokens.dedup();
+        assert_eq!(tokens.len(), 1);
+        assert_eq!(shop.calls_of(Asked::Token).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn amazon_is_told_who_calls() {
+        let shop = Shop::with_orders(1).await;
+        call(&shop, &shop.context.sp_api, &question(&shop)).await.expect("Amazon takes the user agent");
+        let agents: Vec<_> =
+            shop.sandbox.control().calls(0, 9).calls.into_iter().map(|c| c.user_agent).collect();
+        assert_eq!(agents, [Some(USER_AGENT.to_owned()), Some(USER_AGENT.to_owned())]);
+    }
+
+    /// How long the shop would wait for the call after a whole burst.
+    async fn wait_after_a_burst(shop: &Shop) -> f64 {
+        shop.use_up(ACTIONS).await;
+        let asked = shop.budgets.ask(&budget(shop.seller, ACTIONS), "last").await.expect("Redis is there");
+        match asked {
+            Grant::Now => 0.0,
+            Grant::At(moment) => (moment - shop.context.clock.now()).as_seconds_f64(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_rate_that_amazon_tells_moves_the_budget_of_all_processes() {
+        let shop = Shop::with_orders(1).await;
+        assert!(wait_after_a_burst(&shop).await > 2.0, "the plan as documented gives one a second");
+        let shop = Shop::with_orders(1).await;
+        call(&shop, &shop.context.sp_api, &question(&shop)).await.expect("nothing is wrong");
+        // The shop's budgets are a client of Redis of their own, as another process has.
+        assert!(wait_after_a_burst(&shop).await < 0.5, "this sandbox gives thousands");
+    }
+
+    #[tokio::test]
+    async fn a_rate_that_is_missing_or_no_number_is_ignored() {
+        let shop = Shop::with_orders(0).await;
+        let name = HeaderName::from_static("x-amzn-ratelimit-limit");
+        for told in [None, Some("string"), Some(""), Some("-1"), Some("0"), Some("NaN"), Some("inf")] {
+            let headers =
+                told.map(|rate| (name.clone(), HeaderValue::from_static(rate))).into_iter().collect();
+            shop.context.sp_api.note_rate(shop.seller, ACTIONS, &headers).await;
+        }
+        assert!(wait_after_a_burst(&shop).await > 2.0);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_in_the_list_does_not_reach_the_socket() {
+        let shop = Shop::with_orders(1).await;
+        for operation in Operation::ALL {
+            for path in [
+                "/finances/v0/financialEvents",
+                "/products/pricing/v0/price",
+                "/orders/v0/orders",
+                "/orders/2026-01-01/orders/026-0000000-0000001",
+                "/solicitations/v1/orders/../../../finances/v0/financialEvents",
+                "/solicitations/v1/orders/%2e%2e/%2e%2e/finances",
+                "//127.0.0.2/orders/2026-01-01/orders",
+                "http://127.0.0.2/orders/2026-01-01/orders",
+            ] {
+                let request = Request { operation, path: path.to_owned(), query: Vec::new() };
+                let error = call(&shop, &shop.context.sp_api, &request).await.expect_err("it is refused");
+                assert!(matches!(error, CallError::NotAllowed), "{path}: {error:?}");
+                shop.clock.advance(chrono::TimeDelta::minutes(5));
+            }
+        }
+        let summary = shop.sandbox.control().summary();
+        assert_eq!(summary.refused, [""; 0]);
+        assert!(summary.calls.keys().all(|operation| *operation == Asked::Token), "{:?}", summary.calls);
+    }
+
+    #[tokio::test]
+    async fn a_permit_is_for_one_operation_and_one_seller() {
+        let (shop, other) = (Shop::with_orders(1).await, Shop::with_orders(1).await);
+        let sp_api = &shop.context.sp_api;
+        let (seller, stranger) = (shop.seller().await, other.seller().await);
+        let refresh_token = seller.refresh_token(&shop.context.keyring).expect("it decrypts");
+        let question = question(&shop);
+        let id = OrderId::parse("026-0000000-0000001").expect("an id");
+        let order = review_request(&id, "A1F83G8C2ARO7P");
+        for (asks, request) in [(&stranger, &question), (&seller, &order)] {
+            let permit = sp_api.permit(asks, ACTIONS, "test").await.expect("the budget is full");
+            let error = sp_api.call(permit, &seller, &refresh_token, request).await.expect_err("not for it");
+            assert!(matches!(error, CallError::NotAllowed), "{error:?}");
+        }
+        assert_eq!(shop.sandbox.control().calls(0, 9).calls.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let shop = Shop::with_orders(1).await;
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let location = elsewhere.local_addr().expect("it listens");
+        let here = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let endpoint = format!("http://{}/", here.local_addr().expect("it listens"));
+        let redirecting = tokio::spawn(async move {
+            let (mut stream, _) = here.accept().await.expect("it is called");
+            let mut request = [0; 4_096];
+            assert!(stream.read(&mut request).await.expect("a request comes") > 0);
+            let answer = format!(
+                "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{location}/\r\ncontent-length: 0\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.expect("the client listens");
+        });
+        let amazon = AmazonSettings { endpoint: endpoint.parse().ok(), ..shop.amazon.clone() };
+        let clock = Arc::clone(&shop.context.clock);
+        let sp_api = SpApi::new(amazon, shop.budgets.clone(), clock).expect("TLS can be set up");
+        let error = call(&shop, &sp_api, &question(&shop)).await.expect_err("no success");
+        assert_eq!(error.refusal(), Some(Refusal::Unknown));
+        redirecting.await.expect("it answered");
+        let followed = tokio::time::timeout(Duration::ZERO, elsewhere.accept()).await;
+        assert!(followed.is_err(), "the token would have gone to a stranger");
+    }
+    #[tokio::test]
+    async fn a_call_ends_when_it_promises_to_even_if_no_token_comes() {
+        let plan = Plan { timeout: Duration::from_millis(200), orders: 1, ..Plan::default() };
+        let shop = Shop::open(plan).await;
+        shop.fault(Asked::Token, Fault::Hang, u32::MAX);
+        let sp_api = &shop.context.sp_api;
+        let started = Instant::now();
+        let error = call(&shop, sp_api, &question(&shop)).await.expect_err("no token, no answer");
+        assert!(error.ambiguous(), "{error:?}");
+        assert!(started.elapsed() < sp_api.longest_call(), "{:?}", started.elapsed());
     }
 }

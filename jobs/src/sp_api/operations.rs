@@ -137,6 +137,13 @@ fn matches_template(template: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Write,
+        path::{Path, PathBuf},
+    };
+
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -167,5 +174,75 @@ mod tests {
             assert_eq!(Operation::of_request(&Method::GET, path), None, "{path}");
         }
         assert_eq!(Operation::of_request(&Method::DELETE, "/orders/2026-01-01/orders"), None);
+    }
+    /// Amazon's models lie beside the project, not in it.
+    const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/spapi-models/models");
+
+    /// Method and path of everything that Amazon offers, with an id for each parameter; nothing where the models are
+    /// missing, which is said loudly.
+    fn everything_amazon_offers() -> Vec<(Method, String)> {
+        let mut offered = Vec::new();
+        for file in models(Path::new(MODELS)) {
+            let text = std::fs::read_to_string(&file).expect("the model can be read");
+            let model: Value = serde_json::from_str(&text).expect("a model is JSON");
+            let base = model["basePath"].as_str().unwrap_or("/").trim_end_matches('/');
+            for (path, operations) in model["paths"].as_object().expect("a model has paths") {
+                let methods = operations.as_object().expect("a path has methods").keys();
+                for method in methods.filter(|method| *method != "parameters") {
+                    let method = method.to_uppercase().parse().expect("a method");
+                    offered.push((method, with_ids(&format!("{base}{path}"))));
+                }
+            }
+        }
+        if offered.is_empty() {
+            // Written past the test harness, which keeps what a passing test prints to itself.
+            writeln!(std::io::stderr(), "NOT CHECKED: Amazon's models are not in {MODELS}").ok();
+        }
+        offered
+    }
+
+    fn models(folder: &Path) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.expect("the folder can be listed").path());
+        paths
+            .flat_map(|path| if path.is_dir() { models(&path) } else { vec![path] })
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .collect()
+    }
+
+    /// The path with an order's id in each of its parameters.
+    fn with_ids(path: &str) -> String {
+        let fill = |segment: &'_ str| {
+            if segment.starts_with('{') { "123-1234567-1234567".to_owned() } else { segment.to_owned() }
+        };
+        path.split('/').map(fill).collect::<Vec<_>>().join("/")
+    }
+
+    #[test]
+    fn of_all_that_amazon_offers_only_ours_can_be_asked_for() {
+        let offered = everything_amazon_offers();
+        let ours = |(method, path): &(Method, String)| Operation::of_request(method, path).is_some();
+        let mut taken: Vec<_> = offered.iter().filter(|request| ours(request)).collect();
+        taken.sort_by_key(|(_, path)| path.clone());
+        let expected = [
+            (Method::GET, "/orders/2026-01-01/orders".to_owned()),
+            (Method::GET, "/solicitations/v1/orders/123-1234567-1234567".to_owned()),
+            (
+                Method::POST,
+                "/solicitations/v1/orders/123-1234567-1234567/solicitations/productReviewAndSellerFeedback"
+                    .to_owned(),
+            ),
+        ];
+        if !offered.is_empty() {
+            assert_eq!(taken, expected.iter().collect::<Vec<_>>());
+            let foreign =
+                ["/products/pricing/", "/finances/", "/products/fees/", "/batches/products/pricing/"];
+            for prefix in foreign {
+                assert!(
+                    offered.iter().any(|(_, path)| path.starts_with(prefix)),
+                    "{prefix} is to be refused"
+                );
+            }
+        }
     }
 }

@@ -120,3 +120,72 @@ async fn save_items(
     .await
     .map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{sp_api::orders::OrdersPage, testing::Shop};
+
+    const ID: &str = "026-0000000-0000001";
+
+    /// A version of the order: the hour of its last update, its status, its lines by id and quantity.
+    type Version<'a> = (u32, &'a str, &'a [(&'a str, i32)]);
+
+    /// A page with these versions of the order.
+    fn page(versions: &[Version<'_>]) -> OrdersPage {
+        let orders: Vec<Value> = versions
+            .iter()
+            .map(|(hour, status, lines)| {
+                let items: Vec<Value> = lines
+                    .iter()
+                    .map(|(id, quantity)| json!({"orderItemId": id, "quantityOrdered": quantity}))
+                    .collect();
+                json!({
+                    "orderId": ID,
+                    "createdTime": "2026-11-01T00:00:00Z",
+                    "lastUpdatedTime": format!("2026-11-02T{hour:02}:00:00Z"),
+                    "salesChannel": {},
+                    "fulfillment": {"fulfillmentStatus": status},
+                    "orderItems": items,
+                })
+            })
+            .collect();
+        OrdersPage::parse(json!({"orders": orders}).to_string().as_bytes()).expect("a page")
+    }
+
+    async fn save_page(shop: &Shop, page: &OrdersPage) -> u64 {
+        let mut connection = shop.context.pool.acquire().await.expect("Postgres is there");
+        let now = shop.context.clock.now();
+        save(&mut connection, shop.seller, &page.orders, "A1F83G8C2ARO7P", now).await.expect("it is stored")
+    }
+
+    async fn row(shop: &Shop) -> String {
+        shop.one(
+            "select concat_ws(' ', marketplace_id, fulfillment_status,
+                 (select string_agg(order_item_id || 'x' || quantity_ordered, ' ' order by order_item_id)
+                  from order_items))
+             from orders",
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn an_older_version_never_overwrites_a_newer_one() {
+        let shop = Shop::with_orders(0).await;
+        assert_eq!(save_page(&shop, &page(&[(5, "SHIPPED", &[("1", 2), ("2", 1)])])).await, 1);
+        assert_eq!(save_page(&shop, &page(&[(4, "UNSHIPPED", &[("1", 9)])])).await, 0);
+        assert_eq!(row(&shop).await, "A1F83G8C2ARO7P SHIPPED 1x2 2x1");
+        assert_eq!(save_page(&shop, &page(&[(6, "CANCELLED", &[("1", 0), ("2", 0)])])).await, 1);
+        assert_eq!(row(&shop).await, "A1F83G8C2ARO7P CANCELLED 1x0 2x0");
+    }
+
+    #[tokio::test]
+    async fn of_two_versions_on_one_page_the_newer_one_counts() {
+        let shop = Shop::with_orders(0).await;
+        let twice = page(&[(5, "SHIPPED", &[("1", 2)]), (4, "UNSHIPPED", &[("1", 9)])]);
+        assert_eq!(save_page(&shop, &twice).await, 1);
+        assert_eq!(row(&shop).await, "A1F83G8C2ARO7P SHIPPED 1x2");
+    }
+}
