@@ -5,10 +5,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
+use anyhow::Context;
 use queue::{Engine, Queue};
 use runtime::{clock::SystemClock, env, redis::Redis};
 use sandbox::Operation;
@@ -21,16 +23,31 @@ use crate::scene::{STEP, Scene, WORK, folder};
 /// From Redis' return until it holds every unfinished job again.
 const BACK: Duration = Duration::from_secs(30);
 
-/// How a server goes, and what a log must say before it returns.
-struct Outage<Server> {
-    goes: fn(&mut Server) -> anyhow::Result<()>,
-    until_logged: Option<&'static str>,
+/// How a server goes and comes back.
+enum Outage {
+    /// Stopped in good order, and back at once.
+    Restarted,
+    /// Killed outright, and back at once.
+    Crashed,
+    /// Stopped, and back when a log says this.
+    AwayUntilLogged(&'static str),
+}
+
+/// What can happen to Redis.
+enum RedisOutage {
+    /// It goes, and comes back with its data.
+    Goes(Outage),
+    /// It stays, and its data go.
+    Flushed,
+    /// It comes back with an older copy, as when a replica that was behind takes over.
+    FailedOver,
 }
 
 /// Takes Redis away while one job runs, one waits and one is delayed.
-async fn redis_goes(test: &str, outage: Outage<RedisServer>) -> anyhow::Result<()> {
+async fn redis_goes(test: &str, outage: RedisOutage) -> anyhow::Result<()> {
     let folder = folder(test)?;
-    let mut server = RedisServer::start_in(&folder.join("redis"))?;
+    let (data, older_copy) = (folder.join("redis"), folder.join("older"));
+    let mut server = RedisServer::start_in(&data)?;
     let mut scene = Scene::on_redis(folder, server.url(), 3, 90).await?;
     scene.system.set("AMZIGO_WORKER_SLOTS", "sync=1");
     // The run outlives the outage, so that its lease is what it loses.
@@ -40,6 +57,7 @@ async fn redis_goes(test: &str, outage: Outage<RedisServer>) -> anyhow::Result<(
     let [running, waiting, delayed] = &scene.sellers[..] else { anyhow::bail!("three sellers") };
     let mut asked = BTreeSet::from([scene.system.enqueue("sync_orders", &running.id)?]);
     scene.until_calls(Operation::GetSolicitationActionsForOrder, 4).await?;
+    copy(&data, &older_copy)?;
     asked.insert(scene.system.enqueue("sync_orders", &waiting.id)?);
     let later = scene.system.amzigo(&[
         "enqueue",
@@ -56,8 +74,21 @@ async fn redis_goes(test: &str, outage: Outage<RedisServer>) -> anyhow::Result<(
         assert_ne!(scene.jobs_in(&[state]).await?, BTreeSet::new(), "a job was to be {state}");
     }
 
-    (outage.goes)(&mut server)?;
-    until_logged(&scene, outage.until_logged).await?;
+    match outage {
+        RedisOutage::Flushed => flush(&server)?,
+        RedisOutage::FailedOver => {
+            server.kill_hard()?;
+            std::fs::remove_dir_all(&data)?;
+            copy(&older_copy, &data)?;
+        }
+        RedisOutage::Goes(Outage::Restarted) => server.stop()?,
+        RedisOutage::Goes(Outage::Crashed) => server.kill_hard()?,
+        RedisOutage::Goes(Outage::AwayUntilLogged(words)) => {
+            server.stop()?;
+            until_logged(&scene, words).await?;
+        }
+    }
+    // It does nothing where the server never went.
     server.start_again()?;
     let back_at = Instant::now();
     until(WORK, "Redis holds every unfinished job", async || Ok(missing_in_redis(&scene).await?.is_empty()))
@@ -84,40 +115,60 @@ async fn missing_in_redis(scene: &Scene) -> anyhow::Result<BTreeSet<String>> {
     Ok(unfinished.difference(&held).cloned().collect())
 }
 
-fn flush(server: &mut RedisServer) -> anyhow::Result<()> {
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir(to).with_context(|| format!("making {}", to.display()))?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn flush(server: &RedisServer) -> anyhow::Result<()> {
     let mut connection = redis::Client::open(server.url())?.get_connection()?;
     Ok(redis::cmd("FLUSHALL").exec(&mut connection)?)
 }
 
 #[tokio::test]
 async fn redis_flushed_in_mid_run_loses_no_job() -> anyhow::Result<()> {
-    redis_goes("redis_flushed", Outage { goes: flush, until_logged: None }).await
+    redis_goes("redis_flushed", RedisOutage::Flushed).await
 }
 
 #[tokio::test]
 async fn redis_restarted_in_mid_run_loses_no_job() -> anyhow::Result<()> {
-    redis_goes("redis_restarted", Outage { goes: |server| Ok(server.stop()?), until_logged: None }).await
+    redis_goes("redis_restarted", RedisOutage::Goes(Outage::Restarted)).await
 }
 
 #[tokio::test]
 async fn redis_killed_in_mid_run_loses_no_job() -> anyhow::Result<()> {
-    redis_goes("redis_killed", Outage { goes: |server| Ok(server.kill_hard()?), until_logged: None }).await
+    redis_goes("redis_killed", RedisOutage::Goes(Outage::Crashed)).await
+}
+
+/// Jobs that were enqueued since the copy was made are missing in it.
+#[tokio::test]
+async fn redis_failed_over_to_an_older_copy_loses_no_job() -> anyhow::Result<()> {
+    redis_goes("redis_failed_over", RedisOutage::FailedOver).await
 }
 
 /// All leases look ended when it returns, although their workers live.
 #[tokio::test]
 async fn redis_away_for_longer_than_a_lease_loses_no_job() -> anyhow::Result<()> {
-    let until_logged = Some("Redis was away for longer than a lease");
-    redis_goes("redis_away", Outage { goes: |server| Ok(server.stop()?), until_logged }).await
+    let away = Outage::AwayUntilLogged("Redis was away for longer than a lease");
+    redis_goes("redis_away", RedisOutage::Goes(away)).await
 }
 
-async fn until_logged(scene: &Scene, words: Option<&str>) -> anyhow::Result<()> {
-    let Some(words) = words else { return Ok(()) };
+async fn until_logged(scene: &Scene, words: &str) -> anyhow::Result<()> {
     until(STEP, &format!("a log says: {words}"), async || Ok(scene.system.logs()?.contains(words))).await
 }
 
 /// Takes Postgres away while jobs run.
-async fn postgres_goes(test: &str, outage: Outage<PostgresServer>) -> anyhow::Result<()> {
+async fn postgres_goes(test: &str, outage: Outage) -> anyhow::Result<()> {
     let folder = folder(test)?;
     let mut server = PostgresServer::start_in(&folder.join("postgres"))?;
     let mut scene = Scene::on_postgres(folder, server.url(), 3, 90).await?;
@@ -128,10 +179,15 @@ async fn postgres_goes(test: &str, outage: Outage<PostgresServer>) -> anyhow::Re
     scene.until_calls(Operation::GetSolicitationActionsForOrder, 13).await?;
     assert_ne!(scene.jobs_in(&["running"]).await?, BTreeSet::new(), "jobs were to run");
 
-    (outage.goes)(&mut server)?;
+    match outage {
+        Outage::Crashed => server.kill_hard()?,
+        Outage::Restarted | Outage::AwayUntilLogged(_) => server.stop()?,
+    }
     // What Amazon answers now cannot be stored at once.
     scene.system.amazon.clear_faults().await?;
-    until_logged(&scene, outage.until_logged).await?;
+    if let Outage::AwayUntilLogged(words) = outage {
+        until_logged(&scene, words).await?;
+    }
     server.start_again()?;
     let back_at = Instant::now();
     scene.must_end_well(&asked).await?;
@@ -142,19 +198,16 @@ async fn postgres_goes(test: &str, outage: Outage<PostgresServer>) -> anyhow::Re
 
 #[tokio::test]
 async fn postgres_restarted_in_mid_run_loses_no_job() -> anyhow::Result<()> {
-    postgres_goes("postgres_restarted", Outage { goes: |server| Ok(server.stop()?), until_logged: None })
-        .await
+    postgres_goes("postgres_restarted", Outage::Restarted).await
 }
 
 #[tokio::test]
 async fn postgres_killed_in_mid_run_loses_no_job() -> anyhow::Result<()> {
-    postgres_goes("postgres_killed", Outage { goes: |server| Ok(server.kill_hard()?), until_logged: None })
-        .await
+    postgres_goes("postgres_killed", Outage::Crashed).await
 }
 
 /// Long enough that the leader gives its lead up and runs have failed.
 #[tokio::test]
 async fn postgres_away_until_the_lead_is_given_up_loses_no_job() -> anyhow::Result<()> {
-    let until_logged = Some("the lead could not be renewed in time");
-    postgres_goes("postgres_away", Outage { goes: |server| Ok(server.stop()?), until_logged }).await
+    postgres_goes("postgres_away", Outage::AwayUntilLogged("the lead could not be renewed in time")).await
 }
