@@ -57,7 +57,7 @@ pub struct Requested {
 /// Amazon offers nothing at random at times (its issue 187): ask again a day later, until the window closes.
 const ASK_AGAIN: TimeDelta = TimeDelta::days(1);
 /// After so many orders a run makes way for other sellers.
-const ORDERS_A_RUN: u32 = 500;
+const ORDERS_A_RUN: usize = 500;
 /// So many orders that Amazon fails at are passed over, because one that it always fails at must not hold up all others.
 /// When there are more, it is Amazon that is ill.
 const PASSED_OVER_A_RUN: usize = 3;
@@ -68,7 +68,8 @@ impl Job for SendReviewRequests {
         "Requests a review for each order that may have one now: once per order, ever.";
     const POLICY: Policy = Policy::sync()
         .timeout(minutes(30))
-        .max_attempts(12)
+        // A day of Amazon being ill, at half an hour each.
+        .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("7 * * * *"));
@@ -88,16 +89,21 @@ impl Job for SendReviewRequests {
         let refresh_token = seller.refresh_token(&context.keyring).map_err(Failure::reject)?;
         let at_amazon = AtAmazon { context, seller: &seller, refresh_token: &refresh_token, run };
         let mut passed_over = PassedOver::default();
-        for _ in 0..ORDERS_A_RUN {
-            let Some(candidate) = next_candidate(context, &seller, &passed_over.orders).await? else {
+        let mut decided = 0;
+        while decided < ORDERS_A_RUN {
+            let candidates = next_candidates(context, &seller, &passed_over.orders).await?;
+            if candidates.is_empty() {
                 return match passed_over.failure {
                     Some(failure) => Err(failure),
                     None => finish(context, &seller, requested).await,
                 };
-            };
-            match at_amazon.decide_order(&candidate).await {
-                Ok(became) => requested.count(became),
-                Err(failure) => passed_over.add(candidate, failure)?,
+            }
+            decided += candidates.len();
+            for candidate in candidates {
+                match at_amazon.decide_order(&candidate).await {
+                    Ok(became) => requested.count(became),
+                    Err(failure) => passed_over.add(candidate, failure)?,
+                }
             }
         }
         Err(Failure::snooze(context.clock.now(), "its next turn: other sellers come first"))
@@ -143,11 +149,11 @@ impl PassedOver {
     }
 }
 
-async fn next_candidate(
+async fn next_candidates(
     context: &Context,
     seller: &Seller,
     passed_over: &[String],
-) -> Outcome<Option<Candidate>> {
+) -> Outcome<Vec<Candidate>> {
     let now = context.clock.now();
     let unanswered_before = now - longest_call(context);
     let mut connection = context.pool.acquire().await?;

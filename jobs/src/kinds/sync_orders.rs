@@ -68,7 +68,8 @@ impl Job for SyncOrders {
         "Copies a seller's changed orders from Amazon, without anything about buyers.";
     const POLICY: Policy = Policy::sync()
         .timeout(minutes(10))
-        .max_attempts(12)
+        // A day of Amazon being ill, at half an hour each.
+        .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/15 * * * *"));
@@ -275,8 +276,12 @@ mod tests {
     }
 
     fn change(shop: &Shop, touch: usize, count: usize) {
+        change_late(shop, touch, count, 0);
+    }
+
+    fn change_late(shop: &Shop, touch: usize, count: usize, seconds_ago: u32) {
         let seller = shop.account.selling_partner_id.clone();
-        let changes = OrderChanges { seller, touch, count, seconds_ago: 0, seed: 2 };
+        let changes = OrderChanges { seller, touch, count, seconds_ago, seed: 2 };
         shop.sandbox.control().change_orders(&changes).expect("the seller is known");
     }
 
@@ -317,6 +322,16 @@ mod tests {
         shop.clock.advance(TimeDelta::minutes(3));
         let late = shop.sync().await.expect("nothing is wrong");
         assert_eq!((late.orders_seen, late.orders_stored), (12, 12));
+        shop.assert_all_stored().await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_told_minutes_late_is_not_missed() {
+        let shop = Shop::with_orders(20).await;
+        shop.sync().await.expect("nothing is wrong");
+        // Before the end of the window that is done, by more than the two minutes that Amazon always takes.
+        change_late(&shop, 2, 1, 400);
+        shop.sync().await.expect("nothing is wrong");
         shop.assert_all_stored().await;
     }
 
@@ -417,6 +432,26 @@ mod tests {
         let [ok, expired, dead] = [200, 403, 400].map(Some);
         assert_eq!(answered, [ok, ok, None, expired, dead, ok, ok, ok]);
         assert_eq!(goes_on, [false, true, true, true, true, false, true, true]);
+    }
+
+    #[tokio::test]
+    async fn page_tokens_that_are_never_taken_are_a_failure_and_no_endless_loop() {
+        let shop = Shop::with_orders(THREE_PAGES).await;
+        let until_it_is_old = async |before: usize| {
+            until(|| shop.hangs(SEARCH, before)).await;
+            shop.clock.advance(TimeDelta::minutes(5));
+            shop.sandbox.control().clear_faults();
+        };
+        shop.fault_after(1, SEARCH, Fault::Hang, 1);
+        let (outcome, ()) = tokio::join!(shop.sync(), async {
+            until_it_is_old(0).await;
+            // The second page again, when it starts over: after the one with the new access token, and the first page.
+            shop.fault_after(2, SEARCH, Fault::Hang, 1);
+            until_it_is_old(2).await;
+        });
+        assert!(retried(outcome).contains("does not take the page tokens"));
+        shop.sync().await.expect("Amazon is well again");
+        shop.assert_all_stored().await;
     }
 
     #[tokio::test]

@@ -61,8 +61,10 @@ pub struct Candidate {
 /// which. Source: Amazon, "Set up the Solicitations API", read 2026-11-23.
 const FROM_DAY: i32 = 5;
 const UNTIL_DAY: i32 = 30;
+/// Finding candidates reads a seller's orders, so it is done for many at once.
+const AT_ONCE: i64 = 100;
 
-/// The next order to decide about: one whose answer is missing since `unanswered_before`, or one in its window without
+/// The next orders to decide about, a hundred at most: one whose answer is missing since `unanswered_before`, or one in its window without
 /// an outcome, oldest window first; none of `passed_over`.
 ///
 /// # Errors
@@ -73,7 +75,7 @@ pub async fn next(
     now: DateTime<Utc>,
     unanswered_before: DateTime<Utc>,
     passed_over: &[String],
-) -> Result<Option<Candidate>, sqlx::Error> {
+) -> Result<Vec<Candidate>, sqlx::Error> {
     sqlx::query_as!(
         Candidate,
         r#"
@@ -88,7 +90,7 @@ pub async fn next(
                 and o.latest_delivery_at + make_interval(days => $5) > $2
                 and (r.state is null or (r.state = 'not_offered' and r.next_check_at <= $2))))
         order by o.latest_delivery_at, o.order_id
-        limit 1
+        limit $7
         "#,
         seller.0,
         now,
@@ -96,8 +98,9 @@ pub async fn next(
         FROM_DAY,
         UNTIL_DAY,
         passed_over,
+        AT_ONCE,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await
 }
 
