@@ -148,7 +148,10 @@ impl Fetcher {
                     ended.handed_back.push(id);
                 }
                 // This worker runs it already: the second copy shares its lease, which must stay.
-                Some(Begun::Running(at)) if *at == self.worker => {}
+                Some(Begun::Running(at)) if *at == self.worker && self.running.goes_on(id) => {}
+                // It has been stopped for a lost lease, and its end does not touch what is leased since: asked again in a
+                // moment, the ledger gives another run. Kept, this copy would wait for a lease's length.
+                Some(Begun::Running(at)) if *at == self.worker => ended.handed_back.push(id),
                 Some(Begun::Running(_)) => ended.finished.push(id),
                 // Another worker changed it while this one asked: the next claim asks again.
                 None => ended.handed_back.push(id),

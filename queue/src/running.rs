@@ -54,6 +54,11 @@ impl Running {
         self.lock().runs.contains_key(&id)
     }
 
+    /// Whether a job runs here and has not been stopped.
+    pub(crate) fn goes_on(&self, id: JobId) -> bool {
+        self.lock().runs.get(&id).is_some_and(|run| !run.stop.is_cancelled())
+    }
+
     /// Forgets runs that have ended. Returns those that were still held under the same token.
     pub(crate) fn remove(&self, ended: impl IntoIterator<Item = (JobId, i64)>) -> Vec<JobId> {
         let mut known = self.lock();

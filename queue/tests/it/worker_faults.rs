@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use queue::{outbox::NewJob, reconcile::put_back, retry::Verdict};
+use queue::{lease::LEASE, outbox::NewJob, reconcile::put_back, retry::Verdict};
 use redis::AsyncCommands;
 use runtime::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
@@ -56,6 +56,36 @@ async fn a_lost_lease_stops_the_run_and_the_job_runs_once_elsewhere() {
     second.stop().await;
     assert_eq!(starts.of(once.id), 1);
     assert_eq!(works.deployment.row(once.id).await.attempts, 0);
+}
+
+/// Redis was flushed, the copy is back before the run has noticed, and the worker that stops the run takes the copy.
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_runs_the_copy_at_once() {
+    let works = Works::new().await;
+    let starts = Starts::default();
+    let counted = starts.clone();
+    let worker = works
+        .worker(1, move |run| {
+            counted.count(run.id);
+            async move {
+                if run.fence == 1 {
+                    return std::future::pending().await;
+                }
+                Ok(Value::Null)
+            }
+        })
+        .await;
+    let once = job("a");
+    works.enqueue(std::slice::from_ref(&once)).await;
+    starts.until(once.id, 1).await;
+    let lease = works.deployment.queues.keys.lease(worker.id);
+    works.engine.redis().connection().del::<_, ()>(lease).await.unwrap();
+    works.put_all_back().await;
+    let flushed_at = tokio::time::Instant::now();
+    works.until_all(std::slice::from_ref(&once), "done").await;
+    assert!(flushed_at.elapsed() < LEASE, "it waited for {:?}", flushed_at.elapsed());
+    worker.stop().await;
+    assert_eq!(starts.of(once.id), 2);
 }
 
 struct NotifyOnDrop(Arc<Notify>);
