@@ -1,7 +1,7 @@
 //! For tests: a database and a Redis prefix of a test's own, on the servers that `cargo xtask test` starts.
 //!
 //! A database is a copy of a template that is migrated once. Databases that earlier runs left behind are dropped when
-//! they are over an hour old.
+//! they are over an hour old, some of them at each run.
 
 use std::collections::HashMap;
 
@@ -130,7 +130,7 @@ async fn make_template() -> String {
 async fn drop_stale(admin: &mut PgConnection) {
     let oldest = SystemClock.now().timestamp() - 3_600;
     let names: Vec<String> =
-        sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%'")
+        sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%' order by datname limit 200")
             .fetch_all(&mut *admin)
             .await
             .expect("pg_database can be read");

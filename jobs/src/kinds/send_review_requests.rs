@@ -49,7 +49,7 @@ pub struct Requested {
     /// Orders to ask about again.
     pub not_offered: u32,
     /// Orders that ended without a request.
-    pub without: u32,
+    pub without: u64,
     /// Why nothing was done, where that is so.
     pub skipped: Option<&'static str>,
 }
@@ -87,6 +87,7 @@ impl Job for SendReviewRequests {
             return Ok(Requested { skipped: Some("the seller is not connected"), ..requested });
         };
         let refresh_token = seller.refresh_token(&context.keyring).map_err(Failure::reject)?;
+        requested.without += close_windows(context, &seller).await?;
         let at_amazon = AtAmazon { context, seller: &seller, refresh_token: &refresh_token, run };
         let mut passed_over = PassedOver::default();
         let mut decided = 0;
@@ -147,6 +148,11 @@ impl PassedOver {
         self.failure.get_or_insert(failure);
         Ok(())
     }
+}
+
+async fn close_windows(context: &Context, seller: &Seller) -> Outcome<u64> {
+    let mut connection = context.pool.acquire().await?;
+    Ok(review_requests::close_windows(&mut connection, seller.id, context.clock.now()).await?)
 }
 
 async fn next_candidates(
@@ -543,6 +549,18 @@ mod tests {
         assert_eq!(shop.outcomes().await[&withheld], "sent");
         assert!(eligible.is_subset(&shop.asked()));
         assert_eq!(shop.sandbox.control().summary().duplicate_requests, 0);
+    }
+
+    #[tokio::test]
+    async fn a_window_that_closed_while_nobody_looked_is_closed() {
+        let shop = Shop::synced().await;
+        shop.send().await.expect("nothing is wrong");
+        let open = ended(&shop, "not_offered").await;
+        assert_ne!(open, BTreeSet::new(), "the sandbox seeds some");
+        shop.clock.advance(TimeDelta::days(90));
+        shop.send().await.expect("nothing is wrong");
+        assert_eq!(ended(&shop, "not_offered").await, BTreeSet::new());
+        assert!(ended(&shop, "window_closed").await.is_superset(&open));
     }
 
     #[tokio::test]

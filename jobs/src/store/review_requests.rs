@@ -104,6 +104,33 @@ pub async fn next(
     .await
 }
 
+/// Ends the orders that were not offered until their window closed while nobody looked. Returns how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn close_windows(
+    connection: &mut PgConnection,
+    seller: SellerId,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        r#"
+        update review_requests r set state = 'window_closed', reason = 'not offered until the end of its window',
+            decided_at = $2, next_check_at = null
+        from orders o
+        where r.seller_id = $1 and r.state = 'not_offered' and r.next_check_at is not null
+            and o.seller_id = r.seller_id and o.order_id = r.order_id
+            and o.latest_delivery_at + make_interval(days => $3) <= $2
+        "#,
+        seller.0,
+        now,
+        UNTIL_DAY,
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Writes down that a request is about to leave. False if another run got there first: then it must not leave.
 ///
 /// # Errors
