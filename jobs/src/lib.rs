@@ -4,6 +4,7 @@
 
 pub mod catalog;
 pub mod config;
+mod connected;
 pub mod context;
 pub mod keyring;
 pub mod kinds;

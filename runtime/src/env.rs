@@ -24,7 +24,7 @@ pub struct Variable {
 
 /// The variables that every process reads.
 pub const VARIABLES: &[Variable] =
-    &[DATABASE_URL, DATABASE_CONNECTIONS, REDIS_URL, PREFIX, LOG, LOG_FORMAT, crate::health::LISTEN];
+    &[DATABASE_URL, DATABASE_CONNECTIONS, REDIS_URL, PREFIX, LOG, LOG_FORMAT, HEALTH_LISTEN];
 
 /// Where Postgres is.
 pub const DATABASE_URL: Variable = Variable {
@@ -72,6 +72,15 @@ pub const LOG_FORMAT: Variable = Variable {
     doc: "`json` (one object a line, for production) or `text` (for people).",
     default: Some("json"),
     example: "json",
+    secret: false,
+};
+
+/// Where a worker or scheduler answers.
+pub const HEALTH_LISTEN: Variable = Variable {
+    name: "AMZIGO_HEALTH_LISTEN",
+    doc: "Address on which a worker or scheduler answers /livez, /readyz and /metrics; port 0 picks a free one.",
+    default: Some("127.0.0.1:0"),
+    example: "127.0.0.1:9464",
     secret: false,
 };
 

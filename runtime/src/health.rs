@@ -14,16 +14,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{env::Variable, telemetry::Telemetry};
-
-/// Where a worker or scheduler answers.
-pub const LISTEN: Variable = Variable {
-    name: "AMZIGO_HEALTH_LISTEN",
-    doc: "Address on which a worker or scheduler answers /livez, /readyz and /metrics; port 0 picks a free one.",
-    default: Some("127.0.0.1:0"),
-    example: "127.0.0.1:9464",
-    secret: false,
-};
+use crate::telemetry::Telemetry;
 
 /// The loops of a process, and when each turned last.
 #[derive(Debug, Clone, Default)]

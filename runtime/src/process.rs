@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{Clock, RedisClock},
-    env::{EnvError, Environment},
+    env::{self, EnvError, Environment},
     health::{self, Health, Loops},
     postgres::{self, PostgresError},
     redis::{Redis, RedisStartError},
@@ -55,7 +55,7 @@ pub enum StartError {
     #[error("could not ask Redis for the time")]
     Clock(#[source] redis::RedisError),
     /// The health address.
-    #[error("could not answer health checks on {address}; set {} to a free one", health::LISTEN.name)]
+    #[error("could not answer health checks on {address}; set {} to a free one", env::HEALTH_LISTEN.name)]
     Health {
         /// Where.
         address: SocketAddr,
@@ -77,7 +77,7 @@ impl Process {
         grace: Duration,
     ) -> Result<Self, StartError> {
         let telemetry = telemetry::start(environment)?;
-        let listen: SocketAddr = health::LISTEN.parse(environment)?;
+        let listen: SocketAddr = env::HEALTH_LISTEN.parse(environment)?;
         let shutdown = Shutdown::on_signals(grace).map_err(StartError::Signals)?;
         let ended = CancellationToken::new();
         let pool = postgres::connect(environment, name).await?;

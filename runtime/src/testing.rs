@@ -129,11 +129,12 @@ async fn make_template() -> String {
 
 async fn drop_stale(admin: &mut PgConnection) {
     let oldest = SystemClock.now().timestamp() - 3_600;
-    let names: Vec<String> =
-        sqlx::query_scalar("select datname::text from pg_database where datname like 'test\\_%' order by datname limit 200")
-            .fetch_all(&mut *admin)
-            .await
-            .expect("pg_database can be read");
+    let names: Vec<String> = sqlx::query_scalar(
+        "select datname::text from pg_database where datname like 'test\\_%' order by datname limit 200",
+    )
+    .fetch_all(&mut *admin)
+    .await
+    .expect("pg_database can be read");
     for name in names {
         let born = name.split('_').nth(1).and_then(|seconds| seconds.parse::<i64>().ok());
         if born.is_some_and(|born| born < oldest) {

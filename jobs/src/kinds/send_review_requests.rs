@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
+    connected::{amazon_failed, load_seller},
     context::Context,
-    kinds::sync_orders::{amazon_failed, load_seller},
     sp_api::{
         CallError, Operation,
         answer::Refusal,

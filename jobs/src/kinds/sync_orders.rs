@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
+    connected::{amazon_failed, load_seller},
     context::Context,
     kinds::send_review_requests::SendReviewRequests,
     sp_api::{
-        CallError, Operation,
+        Operation,
         answer::Refusal,
-        auth::AuthError,
         orders::{OrdersPage, SearchOrders},
     },
     store::{
@@ -112,34 +112,6 @@ impl Job for SyncOrders {
     async fn tick(connection: &mut PgConnection) -> Result<Vec<Self>, sqlx::Error> {
         Ok(sellers::active(connection).await?.into_iter().map(|seller| Self { seller }).collect())
     }
-}
-
-/// The seller, unless it is gone or its authorisation no longer holds.
-pub(super) async fn load_seller(context: &Context, id: SellerId) -> Outcome<Option<Seller>> {
-    let mut connection = context.pool.acquire().await?;
-    let seller = sellers::get(&mut connection, id).await.map_err(Failure::retry)?;
-    match seller {
-        Some(seller) if seller.active => Ok(Some(seller)),
-        _ => {
-            tracing::info!(seller.id = %id, "nothing to do: the seller is not connected");
-            Ok(None)
-        }
-    }
-}
-
-/// A failure for an error of Amazon's; a refused authorisation is noted at the seller, so that its other jobs rest too.
-pub(super) async fn amazon_failed(context: &Context, seller: &Seller, error: CallError) -> Failure {
-    if matches!(error, CallError::Auth(AuthError::GrantRefused)) {
-        let noted = async {
-            let mut connection = context.pool.acquire().await?;
-            sellers::needs_reauthorisation(&mut connection, seller, "Amazon refused the authorisation").await
-        };
-        if let Err(database) = noted.await {
-            return database.into();
-        }
-        tracing::warn!(seller.id = %seller.id, "the seller must connect again: Amazon refused the authorisation");
-    }
-    error.into_failure(context.clock.now())
 }
 
 async fn load_cursor(context: &Context, seller: &Seller) -> Outcome<Cursor> {
