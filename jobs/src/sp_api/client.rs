@@ -31,8 +31,8 @@ use crate::{
 
 /// A wait this short is spent in the run; a longer one snoozes the job and frees its slot.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
-/// How often a rate that Amazon keeps telling is written down again.
-const REMEMBER_RATE: Duration = Duration::from_secs(3_600);
+/// How often a rate that Amazon keeps telling is written down again: after Redis lost its data, so long the usual one holds.
+const REMEMBER_RATE: Duration = Duration::from_secs(60);
 /// How long to wait when our own credentials are refused: a person must act.
 const CREDENTIALS_WAIT: Duration = Duration::from_secs(300);
 /// How long a request may still be under way after we have given it up.
