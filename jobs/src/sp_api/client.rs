@@ -31,7 +31,8 @@ use crate::{
 
 /// A wait this short is spent in the run; a longer one snoozes the job and frees its slot.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
-/// How often a rate that Amazon keeps telling is written down again: after Redis lost its data, so long the usual one holds.
+/// How often a rate that Amazon keeps telling is written down again; so long, after Redis lost its data, the usual rate
+/// holds.
 const REMEMBER_RATE: Duration = Duration::from_secs(60);
 /// How long to wait when our own credentials are refused: a person must act.
 const CREDENTIALS_WAIT: Duration = Duration::from_secs(300);
