@@ -45,7 +45,7 @@ comment on column jobs.fence is 'Token of the claim that ran it last; a run sett
 comment on column jobs.worker is 'Worker instance that runs or ran it last.';
 comment on column jobs.unique_key is 'At most one unfinished job may carry it.';
 comment on column jobs.idempotency_key is 'At most one job ever may carry it: a schedule''s tick, a caller''s request.';
-comment on column jobs.cause is 'Which door: schedule, cli, console, api, sql or job.';
+comment on column jobs.cause is 'Which door: schedule, cli or job.';
 comment on column jobs.caused_by is 'The job whose run enqueued it.';
 comment on column jobs.created_at is 'When it was enqueued.';
 comment on column jobs.touched_at is 'When its state last changed; reconcile leaves alone what was just touched.';

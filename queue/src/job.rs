@@ -1,7 +1,7 @@
 //! What a kind of job is, and the catalog of all kinds: the one table that registration, enqueueing, schedules, pages and
 //! the README are made from.
 
-use std::{marker::PhantomData, panic::Location, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -105,8 +105,6 @@ pub struct Kind<C> {
     pub policy: Policy,
     /// When it fires by itself.
     pub schedule: Option<Schedule>,
-    /// The file that defines it.
-    pub file: &'static str,
     prepare: Prepare,
     execute: Execute<C>,
     tick: Tick,
@@ -116,14 +114,12 @@ pub struct Kind<C> {
 impl<C: Send + Sync + 'static> Kind<C> {
     /// The kind that `J` is.
     #[must_use]
-    #[track_caller]
     pub fn of<J: Job<Context = C>>() -> Self {
         Self {
             name: J::KIND,
             summary: J::SUMMARY,
             policy: J::POLICY,
             schedule: J::SCHEDULE,
-            file: Location::caller().file(),
             prepare: |payload, cause| Ok(NewJob::of(&parse::<J>(payload)?, cause)),
             execute: |context, payload, run| {
                 Box::pin(async move {

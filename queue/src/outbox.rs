@@ -27,8 +27,6 @@ pub enum Cause {
     Schedule,
     /// A person at a terminal.
     Cli,
-    /// A person at the console.
-    Console,
     /// Another job.
     Job(JobId),
 }
@@ -38,7 +36,6 @@ impl Cause {
         match self {
             Self::Schedule => "schedule",
             Self::Cli => "cli",
-            Self::Console => "console",
             Self::Job(_) => "job",
         }
     }

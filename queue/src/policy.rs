@@ -89,12 +89,6 @@ impl Policy {
         Self::on(Queue::Sync)
     }
 
-    /// For purges, rotation and backups.
-    #[must_use]
-    pub const fn upkeep() -> Self {
-        Self::on(Queue::Upkeep)
-    }
-
     /// Sets the longest time of one run.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {

@@ -96,14 +96,6 @@ impl Redis {
         self.manager.clone()
     }
 
-    /// A connection of its own, for whoever sends so much that others would wait behind it.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    pub async fn own_connection(&self) -> Result<ConnectionManager, RedisError> {
-        ConnectionManager::new_with_config(self.client.clone(), Self::config()).await
-    }
-
     /// The first part of every key of this deployment.
     #[must_use]
     pub fn prefix(&self) -> &str {

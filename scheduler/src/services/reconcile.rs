@@ -81,14 +81,7 @@ async fn restore(services: &Services, queue: Queue) -> Result<(), RelayError> {
     let now = services.engine.clock().now();
     let count = put_back(&services.pool, &services.engine, queue, &HashSet::new(), now).await?;
     services.engine.mark_epoch(queue).await?;
-    if count > 0 {
-        metrics::counter!("jobs_put_back_total", "queue" => queue.name()).increment(count as u64);
-        tracing::warn!(
-            queue.name = queue.name(),
-            jobs.put_back = count,
-            "Redis had lost its data; put the jobs back"
-        );
-    }
+    note(queue, count, "Redis had lost its data");
     Ok(())
 }
 
@@ -97,14 +90,14 @@ async fn census_all(services: &Services) -> Result<(), RelayError> {
         let before = services.engine.clock().now() - ON_ITS_WAY;
         let known = services.engine.census(queue).await?;
         let count = put_back(&services.pool, &services.engine, queue, &known, before).await?;
-        if count > 0 {
-            metrics::counter!("jobs_put_back_total", "queue" => queue.name()).increment(count as u64);
-            tracing::warn!(
-                queue.name = queue.name(),
-                jobs.put_back = count,
-                "Redis did not know these jobs; put them back"
-            );
-        }
+        note(queue, count, "Redis did not know them");
     }
     Ok(())
+}
+
+fn note(queue: Queue, count: usize, why: &str) {
+    if count > 0 {
+        metrics::counter!("jobs_put_back_total", "queue" => queue.name()).increment(count as u64);
+        tracing::warn!(queue.name = queue.name(), jobs.put_back = count, "put jobs back: {why}");
+    }
 }
