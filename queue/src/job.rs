@@ -26,6 +26,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const KIND: &'static str;
     /// What it does, in one sentence for tables of kinds.
     const SUMMARY: &'static str;
+    /// Version of the payload, from 1. A worker takes only jobs whose version it knows, so that old and new workers may run
+    /// side by side while a release is rolled out.
+    const VERSION: u8 = 1;
     /// What it asks of the engine.
     const POLICY: Policy;
     /// When it fires by itself.

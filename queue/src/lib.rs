@@ -32,7 +32,7 @@ pub mod wake;
 pub use engine::Engine;
 pub use failure::{Failure, Outcome};
 pub use job::{Catalog, Job, Kind, Run};
-pub use policy::{Policy, Queue};
+pub use policy::{Policy, Priority, Queue};
 pub use schedule::Schedule;
 pub use state::State;
 

@@ -127,7 +127,7 @@ pub async fn put_back(
     loop {
         let rows = sqlx::query!(
             r#"
-            select id, kind, group_name, payload::text as "payload!", state, due_at
+            select id, kind, group_name, payload::text as "payload!", state, due_at, priority, payload_version
             from jobs
             where queue = $1 and state in ('ready', 'delayed', 'running') and id > $2 and touched_at < $3
                 and not exists (select from outbox where outbox.job_id = jobs.id)
@@ -149,6 +149,8 @@ pub async fn put_back(
                 let due_at = Some(row.due_at).filter(|_| row.state == State::Delayed.name());
                 let envelope = Envelope {
                     id: JobId(row.id),
+                    priority: row.priority.parse().unwrap_or_default(),
+                    version: u8::try_from(row.payload_version).unwrap_or(1),
                     group: row.group_name,
                     kind: row.kind,
                     payload: row.payload.into_bytes(),

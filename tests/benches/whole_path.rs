@@ -92,18 +92,8 @@ async fn main() {
 }
 
 fn job(n: usize) -> NewJob {
-    NewJob {
-        id: JobId::new(),
-        kind: "bench".to_owned(),
-        queue: Queue::Sync,
-        group: format!("seller-{}", n % GROUPS),
-        payload: json!({ "seller": n, "choice": "x".repeat(100) }),
-        unique_key: None,
-        idempotency_key: None,
-        due_at: None,
-        deadline_at: None,
-        cause: Cause::Cli,
-    }
+    let payload = json!({ "seller": n, "choice": "x".repeat(100) });
+    NewJob::raw("bench", Queue::Sync, &format!("seller-{}", n % GROUPS), payload, Cause::Cli)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]

@@ -171,24 +171,20 @@ pub(crate) struct Row {
 
 /// A job that counts the stock of a seller.
 pub(crate) fn job(group: &str) -> NewJob {
-    NewJob {
-        id: JobId::new(),
-        kind: "count_stock".to_owned(),
-        queue: QUEUE,
-        group: group.to_owned(),
-        payload: json!({"seller": 7}),
-        unique_key: None,
-        idempotency_key: None,
-        due_at: None,
-        deadline_at: None,
-        cause: Cause::Cli,
-    }
+    NewJob::raw("count_stock", QUEUE, group, json!({"seller": 7}), Cause::Cli)
 }
 
 /// The same as it travels through Redis.
 pub(crate) fn envelope(group: &str) -> Envelope {
     let job = job(group);
-    Envelope { id: job.id, group: job.group, kind: job.kind, payload: br#"{"seller": 7}"#.to_vec() }
+    Envelope {
+        id: job.id,
+        priority: job.priority,
+        version: job.version,
+        group: job.group,
+        kind: job.kind,
+        payload: br#"{"seller": 7}"#.to_vec(),
+    }
 }
 
 pub(crate) fn envelopes(group: &str, count: usize) -> Vec<Envelope> {

@@ -178,7 +178,8 @@ async fn entries_that_are_no_jobs_are_dropped_and_the_ledger_puts_good_ones_in_t
     // A job that the ledger does not know, an entry of a newer release, and one that is cut off.
     let unknown = envelope("a").encode();
     let mut newer = queue::envelope::Envelope { id: good.id, ..envelope("a") }.encode();
-    newer[18] = 9;
+    let format = newer.len() - envelope("a").payload.len() - 1;
+    newer[format] = 9;
     let list = format!("{}a", works.deployment.queues.keys.groups());
     let mut connection = works.engine.redis().connection();
     connection.rpush::<_, _, ()>(&list, &[unknown, newer, b"cut".to_vec()]).await.unwrap();
