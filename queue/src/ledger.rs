@@ -7,13 +7,16 @@
 //! The statements that change many jobs test the state in a `case`, so that Postgres finds the jobs by their ids. By a plain
 //! comparison it may take the index of unfinished jobs instead, and read the whole backlog for each batch.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::{JobId, WorkerId, retry::Verdict, storable};
+use crate::{JobId, WorkerId, memory::ledger::MemoryLedger, retry::Verdict, storable};
 
 /// What the ledger says when a run wants to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +54,30 @@ pub struct Settled {
 }
 
 /// Clocks of processes follow that of Redis, and may differ by this much.
-const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
+pub(crate) const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
 
-/// The ledger in Postgres. Cloning is cheap.
+/// The ledger. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    pool: PgPool,
+    side: Side,
+}
+
+#[derive(Debug, Clone)]
+enum Side {
+    Postgres(PgPool),
+    Memory(Arc<MemoryLedger>),
 }
 
 impl Ledger {
     /// The ledger behind this pool.
     #[must_use]
     pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { side: Side::Postgres(pool) }
+    }
+
+    /// A ledger in this process' memory, for tests: the same decisions, and gone with the process.
+    pub(crate) const fn in_memory(memory: Arc<MemoryLedger>) -> Self {
+        Self { side: Side::Memory(memory) }
     }
 
     /// Begins runs of the jobs of one claim. One statement in the usual case, two when a copy is odd.
@@ -77,6 +91,10 @@ impl Ledger {
         ids: &[JobId],
         now: DateTime<Utc>,
     ) -> Result<HashMap<JobId, Begun>, sqlx::Error> {
+        let pool = match &self.side {
+            Side::Postgres(pool) => pool,
+            Side::Memory(memory) => return Ok(memory.begin(worker, fence, ids, now)),
+        };
         let raw: Vec<_> = ids.iter().map(|id| id.0).collect();
         let rows = sqlx::query!(
             r#"
@@ -91,7 +109,7 @@ impl Ledger {
             now,
             now + CLOCK_SLACK,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(pool)
         .await?;
         let mut begun: HashMap<_, _> = rows
             .into_iter()
@@ -103,37 +121,9 @@ impl Ledger {
             .collect();
         let odd: Vec<_> = raw.into_iter().filter(|id| !begun.contains_key(&JobId(*id))).collect();
         if !odd.is_empty() {
-            begun.extend(self.why_not(worker, fence, &odd).await?);
+            begun.extend(why_not(pool, worker, fence, &odd).await?);
         }
         Ok(begun)
-    }
-
-    async fn why_not(
-        &self,
-        worker: WorkerId,
-        fence: i64,
-        ids: &[uuid::Uuid],
-    ) -> Result<Vec<(JobId, Begun)>, sqlx::Error> {
-        let rows = sqlx::query!(
-            "select id, state, due_at, worker, fence, attempts, crashes, deadline_at from jobs where id = any($1)",
-            ids
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let answer = |id: &uuid::Uuid| {
-            let Some(row) = rows.iter().find(|row| row.id == *id) else { return Begun::Unknown };
-            match (row.state.as_str(), row.worker.map(WorkerId)) {
-                ("done" | "dead" | "cancelled", _) => Begun::Finished,
-                // The statement above did its work, but the answer was lost and it was sent again.
-                ("running", Some(at)) if row.fence == fence && at == worker => {
-                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
-                }
-                ("running", Some(at)) if row.fence < fence => Begun::Running(at),
-                _ if row.fence >= fence => Begun::FenceTooLow(row.fence),
-                _ => Begun::NotDue(row.due_at),
-            }
-        };
-        Ok(ids.iter().map(|id| (JobId(*id), answer(id))).collect())
     }
 
     /// Begins runs of jobs whose workers lost their leases. Counts a crash each; a job with `max_crashes` of them is dead
@@ -148,6 +138,10 @@ impl Ledger {
         lost: &[(JobId, WorkerId, i32)],
         now: DateTime<Utc>,
     ) -> Result<HashMap<JobId, Begun>, sqlx::Error> {
+        let pool = match &self.side {
+            Side::Postgres(pool) => pool,
+            Side::Memory(memory) => return Ok(memory.take_over(worker, fence, lost, now)),
+        };
         let ids: Vec<_> = lost.iter().map(|(id, ..)| id.0).collect();
         let from: Vec<_> = lost.iter().map(|(_, worker, _)| worker.0).collect();
         let most: Vec<_> = lost.iter().map(|(.., most)| *most).collect();
@@ -181,7 +175,7 @@ impl Ledger {
             fence,
             now,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(pool)
         .await?;
         Ok(rows
             .into_iter()
@@ -207,8 +201,40 @@ impl Ledger {
         settled: &[Settled],
         now: DateTime<Utc>,
     ) -> Result<HashSet<JobId>, sqlx::Error> {
-        settle(&self.pool, settled, now).await
+        match &self.side {
+            Side::Postgres(pool) => settle(pool, settled, now).await,
+            Side::Memory(memory) => Ok(memory.settle(settled)),
+        }
     }
+}
+
+/// For jobs that did not begin: why.
+async fn why_not(
+    pool: &PgPool,
+    worker: WorkerId,
+    fence: i64,
+    ids: &[uuid::Uuid],
+) -> Result<Vec<(JobId, Begun)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select id, state, due_at, worker, fence, attempts, crashes, deadline_at from jobs where id = any($1)",
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
+    let answer = |id: &uuid::Uuid| {
+        let Some(row) = rows.iter().find(|row| row.id == *id) else { return Begun::Unknown };
+        match (row.state.as_str(), row.worker.map(WorkerId)) {
+            ("done" | "dead" | "cancelled", _) => Begun::Finished,
+            // The statement above did its work, but the answer was lost and it was sent again.
+            ("running", Some(at)) if row.fence == fence && at == worker => {
+                Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
+            }
+            ("running", Some(at)) if row.fence < fence => Begun::Running(at),
+            _ if row.fence >= fence => Begun::FenceTooLow(row.fence),
+            _ => Begun::NotDue(row.due_at),
+        }
+    };
+    Ok(ids.iter().map(|id| (JobId(*id), answer(id))).collect())
 }
 
 /// What a verdict writes.

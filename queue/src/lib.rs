@@ -9,6 +9,7 @@ pub mod controls;
 pub mod dead;
 pub mod engine;
 pub mod envelope;
+pub mod explain;
 pub mod failure;
 mod fetch;
 mod heartbeat;
@@ -29,6 +30,7 @@ mod scripts;
 pub mod settle;
 pub mod state;
 mod storable;
+pub mod testing;
 pub mod wake;
 
 pub use controls::Controls;
