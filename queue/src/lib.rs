@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod dead;
+pub mod deadline;
 pub mod engine;
 pub mod envelope;
 pub mod failure;
