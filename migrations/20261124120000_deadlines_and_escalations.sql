@@ -23,7 +23,7 @@ comment on column deadlines.looked_at is 'When it was looked at last.';
 comment on column deadlines.latest_safe_start is 'As seen then: the last moment to begin at which a usual run, some retries and the wait for its budgets still fit.';
 comment on column deadlines.budgets_free_at is 'As seen then: from when the budgets that its kind asks have a call for it.';
 
-create index deadlines_to_look_at on deadlines (look_at) where look_at is not null;
+create index deadlines_to_look_at on deadlines (look_at, job_id) where look_at is not null;
 create index deadlines_of_a_queue on deadlines (queue, deadline_at);
 
 create table escalations (

@@ -10,6 +10,7 @@ mod budgets_model;
 mod claims;
 mod claims_model;
 mod dead;
+mod deadlines;
 mod delayed;
 mod deployment;
 mod leases;
