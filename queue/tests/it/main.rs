@@ -17,6 +17,7 @@ mod leases;
 mod ledger;
 mod outbox;
 mod reconcile;
+mod watching;
 mod worker;
 mod worker_faults;
 mod working;
