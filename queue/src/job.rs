@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Controls, JobId, KnownKinds, Queue,
     failure::{Failure, Outcome},
+    limit::Budget,
     outbox::{Cause, NewJob},
     policy::Policy,
     schedule::Schedule,
@@ -41,6 +42,11 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// Whom the job is for, usually a seller: groups of a queue take turns. 1 to 100 bytes.
     fn group(&self) -> String;
+
+    /// The budgets that a run will ask: a job with a deadline must begin earlier while they are empty.
+    fn budgets(&self) -> Vec<Budget> {
+        Vec::new()
+    }
 
     /// Does the work, so that doing it twice is harmless.
     fn run(&self, context: &Self::Context, run: &Run) -> impl Future<Output = Outcome<Self::Report>> + Send;
@@ -96,6 +102,7 @@ fn did_you_mean(close: &Option<&'static str>) -> String {
 
 type Prepare = fn(Value, Cause) -> Result<NewJob, PayloadError>;
 type Execute<C> = fn(Arc<C>, Value, Run) -> BoxFuture<'static, Outcome<Value>>;
+type BudgetsOf = fn(Value) -> Result<Vec<Budget>, PayloadError>;
 type Tick = for<'c> fn(&'c mut PgConnection) -> BoxFuture<'c, Result<Vec<NewJob>, sqlx::Error>>;
 
 /// A kind as a value.
@@ -112,6 +119,7 @@ pub struct Kind<C> {
     pub schedule: Option<Schedule>,
     prepare: Prepare,
     execute: Execute<C>,
+    budgets: BudgetsOf,
     tick: Tick,
     context: PhantomData<fn(&C)>,
 }
@@ -134,6 +142,7 @@ impl<C: Send + Sync + 'static> Kind<C> {
                     serde_json::to_value(report).map_err(Failure::reject)
                 })
             },
+            budgets: |payload| Ok(parse::<J>(payload)?.budgets()),
             tick: |connection| {
                 Box::pin(async move {
                     let jobs = J::tick(connection).await?;
@@ -147,6 +156,14 @@ impl<C: Send + Sync + 'static> Kind<C> {
     /// Runs a job of this kind once. The only caller is the worker.
     pub fn execute(&self, context: Arc<C>, payload: Value, run: Run) -> BoxFuture<'static, Outcome<Value>> {
         (self.execute)(context, payload, run)
+    }
+
+    /// The budgets that a run of the job with this payload will ask.
+    ///
+    /// # Errors
+    /// When the payload does not fit.
+    pub fn budgets(&self, payload: Value) -> Result<Vec<Budget>, PayloadError> {
+        (self.budgets)(payload)
     }
 
     /// The jobs of one tick of its schedule.

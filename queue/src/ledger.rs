@@ -53,6 +53,9 @@ pub struct Settled {
     pub verdict: Verdict,
 }
 
+/// What a job waits for after a retry; whatever else is written there names a moment that was set aside.
+pub(crate) const NEXT_ATTEMPT: &str = "the next attempt";
+
 /// Clocks of processes follow that of Redis, and may differ by this much.
 pub(crate) const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
 
@@ -258,7 +261,7 @@ fn change(verdict: &Verdict) -> Change {
             error: Some(error),
             decision: Some("retry"),
             due_at: Some(due_at),
-            waits_for: Some("the next attempt".to_owned()),
+            waits_for: Some(NEXT_ATTEMPT.to_owned()),
             ..Change::default()
         },
         Verdict::Snooze { due_at, waits_for } => {

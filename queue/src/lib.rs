@@ -7,8 +7,10 @@
 pub mod backend;
 pub mod controls;
 pub mod dead;
+pub mod deadline;
 pub mod engine;
 pub mod envelope;
+pub mod escalations;
 pub mod explain;
 pub mod failure;
 mod fetch;
@@ -24,6 +26,7 @@ pub mod policy;
 pub mod ready;
 pub mod reconcile;
 pub mod retry;
+pub mod run_times;
 mod running;
 pub mod schedule;
 mod scripts;
@@ -32,6 +35,7 @@ pub mod state;
 mod storable;
 pub mod testing;
 pub mod wake;
+pub mod watch;
 
 pub use controls::Controls;
 pub use engine::Engine;

@@ -124,6 +124,13 @@ impl NewJob {
         self
     }
 
+    /// Must be done by this moment; the scheduler says so when it no longer can.
+    #[must_use]
+    pub const fn deadline_at(mut self, moment: DateTime<Utc>) -> Self {
+        self.deadline_at = Some(moment);
+        self
+    }
+
     /// How urgent it is within its queue.
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {

@@ -120,6 +120,8 @@ pub struct Policy {
     pub weight: u32,
     /// How urgent its jobs are within the queue, unless a job says otherwise.
     pub priority: Priority,
+    /// How many retries a job with a deadline keeps time for; their delays and runs come before its latest safe start.
+    pub reserve_retries: i32,
 }
 
 impl Policy {
@@ -136,6 +138,7 @@ impl Policy {
             max_running_per_group: None,
             weight: 1,
             priority: Priority::Normal,
+            reserve_retries: 2,
         }
     }
 
@@ -192,6 +195,13 @@ impl Policy {
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Sets how many retries a job with a deadline keeps time for.
+    #[must_use]
+    pub const fn reserve_retries(mut self, retries: i32) -> Self {
+        self.reserve_retries = retries;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use queue::Engine;
+use queue::{Engine, limit::Budgets};
 use runtime::{env::ProcessEnvironment, process::Process};
 
 use crate::{leader::Leadership, services::Services};
@@ -17,7 +17,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn run() -> anyhow::Result<()> {
     let process = Process::start(&ProcessEnvironment, "scheduler", GRACE).await?;
     let engine = Engine::new(process.redis.clone(), Arc::clone(&process.clock));
-    let services = Services { pool: process.pool.clone(), engine };
+    let budgets = Budgets::new(process.redis.clone(), Arc::clone(&process.clock));
+    let services = Services { pool: process.pool.clone(), engine, budgets };
     let beat = process.loops.add("leadership", Duration::from_secs(60));
     Leadership::new(process.pool.clone()).lead(&services, &beat, &process.shutdown.soft).await;
     process.end().await;

@@ -5,10 +5,11 @@ pub mod promote;
 pub mod reconcile;
 pub mod relay;
 pub mod rescue;
+pub mod watch;
 
 use std::time::Duration;
 
-use queue::Engine;
+use queue::{Engine, limit::Budgets};
 use sqlx::PgPool;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ pub struct Services {
     pub pool: PgPool,
     /// The queues in Redis.
     pub engine: Engine,
+    /// The budgets in Redis.
+    pub budgets: Budgets,
 }
 
 /// Services that run.
@@ -41,6 +44,7 @@ impl Services {
         tasks.spawn(repeat(promote::Promote::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(rescue::Rescue::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(watch::WatchDeadlines::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }
 }

@@ -1,13 +1,21 @@
 //! The only place where a job runs: finds its kind, reads its payload, runs it within its time.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use apalis_core::task::Task;
 use futures::future::BoxFuture;
 use jobs::context::Context;
-use queue::{Catalog, Failure, Policy, Run, backend::Claim, envelope::Envelope, failure, retry::RunFailed};
+use queue::{
+    Catalog, Failure, Policy, Run, backend::Claim, envelope::Envelope, escalations, failure, retry::RunFailed,
+};
 use serde_json::Value;
 use tracing::Instrument;
+
+/// Whether a run begins late is only told, so a database that is slow to say so is not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The service at the centre of a worker's layers.
 #[derive(Clone)]
@@ -44,7 +52,8 @@ impl tower_service::Service<Task<Claim>> for Execute {
 impl Execute {
     async fn execute(&self, envelope: Envelope, run: Run, policy: Policy) -> Result<Value, Failure> {
         let started = Instant::now();
-        let result = self.run_within_its_time(&envelope, run, policy).await;
+        let late = self.tell_if_late(&envelope, run.clone());
+        let (result, ()) = tokio::join!(self.run_within_its_time(&envelope, run, policy), late);
         let took_ms = started.elapsed().as_millis();
         match &result {
             Ok(report) => tracing::info!(run.ms = took_ms, %report, "done"),
@@ -60,6 +69,36 @@ impl Execute {
             Err(Failure::HandedBack | Failure::LeaseLost) => {}
         }
         result
+    }
+
+    /// A run that begins late is not silent. The alarm has been raised before, by the scheduler.
+    async fn tell_if_late(&self, envelope: &Envelope, run: Run) {
+        let Some(deadline_at) = run.deadline_at else { return };
+        let now = self.context.clock.now();
+        let late = |after: &'static str| {
+            metrics::counter!("late_starts_total", "kind" => envelope.kind.clone(), "after" => after)
+                .increment(1);
+        };
+        if now > deadline_at {
+            late("deadline");
+            tracing::warn!(deadline.at = %deadline_at, "begins after its deadline");
+            return;
+        }
+        let seen = async {
+            let mut connection = self.context.pool.acquire().await?;
+            escalations::latest_safe_start(&mut connection, run.id).await
+        };
+        match tokio::time::timeout(PATIENCE, seen).await {
+            Ok(Ok(Some(latest_safe_start))) if now > latest_safe_start => {
+                late("latest safe start");
+                tracing::warn!(deadline.at = %deadline_at, %latest_safe_start, "begins after its latest safe start");
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(error = failure::chain(&error), "could not ask for the latest safe start");
+            }
+            Err(_) => tracing::debug!("did not wait any longer for the latest safe start"),
+        }
     }
 
     async fn run_within_its_time(

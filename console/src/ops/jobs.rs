@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use crate::ops::deadlines::{self, JobDeadline};
+
 /// Which jobs to list. A filter that is `None` lets all through.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -116,6 +118,8 @@ pub struct JobRecord {
     pub last_error: Option<String>,
     /// Whether Redis has not been told of it yet.
     pub in_outbox: bool,
+    /// How it stands to its deadline, where it has one.
+    pub deadline: Option<JobDeadline>,
     /// Every failed run, the first first.
     pub failures: Vec<FailedRun>,
 }
@@ -157,7 +161,11 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, most: u16) -> 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn show(connection: &mut PgConnection, id: JobId) -> Result<Option<JobRecord>, sqlx::Error> {
+pub async fn show(
+    connection: &mut PgConnection,
+    id: JobId,
+    now: DateTime<Utc>,
+) -> Result<Option<JobRecord>, sqlx::Error> {
     let row = sqlx::query!(
         r#"
         select kind, queue, group_name, state, payload, attempts, crashes, snoozes, worker as "worker: WorkerId",
@@ -172,6 +180,10 @@ pub async fn show(connection: &mut PgConnection, id: JobId) -> Result<Option<Job
     .await?;
     let Some(row) = row else { return Ok(None) };
     let failures = dead::failures(connection, id).await?;
+    let deadline = match row.deadline_at {
+        Some(_) => deadlines::of_job(connection, id, now).await?,
+        None => None,
+    };
     Ok(Some(JobRecord {
         id,
         kind: row.kind,
@@ -197,6 +209,7 @@ pub async fn show(connection: &mut PgConnection, id: JobId) -> Result<Option<Job
         report: row.report,
         last_error: row.last_error,
         in_outbox: row.in_outbox,
+        deadline,
         failures,
     }))
 }

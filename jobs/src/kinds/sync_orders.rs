@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, outbox, policy::minutes};
+use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, outbox, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -20,6 +20,7 @@ use crate::{
     sp_api::{
         Operation,
         answer::Refusal,
+        client::budget,
         orders::{OrdersPage, SearchOrders},
     },
     store::{
@@ -79,6 +80,10 @@ impl Job for SyncOrders {
 
     fn group(&self) -> String {
         self.seller.to_string()
+    }
+
+    fn budgets(&self) -> Vec<Budget> {
+        vec![budget(self.seller, Operation::SearchOrders)]
     }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Synced> {
