@@ -3,10 +3,11 @@
 //! ```sh
 //! cargo bench -p queue --bench engine                     # starts a Redis of its own, AOF everysec
 //! REDIS_URL=redis://… BENCH_JOBS=100000 cargo bench -p queue --bench engine
+//! BENCH_ONLY=drain,latency cargo bench -p queue --bench engine   # of push drain claim latency memory script limit
 //! ```
 //!
 //! Prints one JSON object a line; docs/PERFORMANCE.md says what each measures. Every drain goes through the whole worker:
-//! claims, leases, apalis with its layers, settlements; only the ledger is in memory instead of in Postgres. Rates are the
+//! claims, leases, apalis with its layers, settlements; only the ledger in Postgres is left out. Rates are the
 //! best of `rounds`, because these machines are noisy; ratios compare rounds that alternate.
 
 #[path = "engine/measure.rs"]
@@ -34,13 +35,27 @@ async fn main() {
     let count = number("BENCH_JOBS", 100_000);
     let backlog = number("BENCH_BACKLOG", 1_000_000);
     let mut server = Server::start().await;
-    push_bulk(&mut server, count).await;
-    drains(&mut server, count, backlog).await;
-    claim_costs(&mut server, backlog).await;
-    idle_latency(&mut server).await;
-    memory(&mut server, count).await;
-    longest_script(&mut server, count).await;
-    physical_limit(&mut server, count).await;
+    if measure::wanted("push") {
+        push_bulk(&mut server, count).await;
+    }
+    if measure::wanted("drain") {
+        drains(&mut server, count, backlog).await;
+    }
+    if measure::wanted("claim") {
+        claim_costs(&mut server, backlog).await;
+    }
+    if measure::wanted("latency") {
+        idle_latency(&mut server).await;
+    }
+    if measure::wanted("memory") {
+        memory(&mut server, count).await;
+    }
+    if measure::wanted("script") {
+        longest_script(&mut server, count).await;
+    }
+    if measure::wanted("limit") {
+        physical_limit(&mut server, count).await;
+    }
 }
 
 async fn push_bulk(server: &mut Server, count: usize) {

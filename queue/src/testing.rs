@@ -22,6 +22,12 @@ use crate::{
 
 pub use crate::memory::ledger::Remembered;
 
+/// No ledger: whatever is claimed runs, and every result is accepted. For measuring the engine alone.
+#[must_use]
+pub const fn no_ledger() -> Ledger {
+    Ledger::none()
+}
+
 /// A ledger in memory and the jobs it has been told of.
 #[derive(Debug, Clone, Default)]
 pub struct TestLedger {

@@ -11,6 +11,11 @@ pub(crate) fn number(name: &str, usual: usize) -> usize {
         .map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// Whether this part was asked for; all are, unless `BENCH_ONLY` names some.
+pub(crate) fn wanted(part: &str) -> bool {
+    ProcessEnvironment.get("BENCH_ONLY").is_none_or(|parts| parts.split(',').any(|wanted| wanted == part))
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
 pub(crate) fn rate(count: usize, took: Duration) -> f64 {
     (count as f64 / took.as_secs_f64()).round()

@@ -14,9 +14,8 @@ use queue::{
     Controls, Engine, JobId, KnownKinds, Policy, Priority, Queue,
     backend::{Backend, Claim, Settings},
     envelope::Envelope,
-    outbox::{Cause, NewJob},
     retry::RunFailed,
-    testing::TestLedger,
+    testing::no_ledger,
     wake::Wakes,
 };
 use runtime::{
@@ -84,7 +83,6 @@ impl tower_service::Service<Task<Claim>> for NoOp {
 pub(crate) struct Setup {
     pub(crate) engine: Engine,
     prefix: String,
-    ledger: TestLedger,
     shutdown: Shutdown,
     worker: Mutex<Option<(NoOp, JoinHandle<Result<(), WorkerError>>)>>,
 }
@@ -94,13 +92,7 @@ impl Setup {
         let prefix = format!("bench-{}", Uuid::new_v4().simple());
         let engine = Engine::new(server.open(&prefix).await, Arc::new(SystemClock));
         engine.control(QUEUE, &Controls::default()).await.expect("Redis answers");
-        Self {
-            engine,
-            prefix,
-            ledger: TestLedger::default(),
-            shutdown: Shutdown::default(),
-            worker: Mutex::default(),
-        }
+        Self { engine, prefix, shutdown: Shutdown::default(), worker: Mutex::default() }
     }
 
     /// Lets the server load every script and make its buffers.
@@ -134,14 +126,6 @@ impl Setup {
             let entries: Vec<_> = some.iter().map(|job| (due, job.clone())).collect();
             self.engine.push(QUEUE, &entries).await.expect("Redis answers");
         }
-        for job in jobs {
-            self.remember(job);
-        }
-    }
-
-    fn remember(&self, job: &Envelope) {
-        let new = NewJob { id: job.id, ..NewJob::raw(&job.kind, QUEUE, &job.group, Value::Null, Cause::Cli) };
-        self.ledger.enqueue(new, SystemClock.now() - Duration::from_secs(1));
     }
 
     async fn worker(&self, run: NoOp) {
@@ -150,7 +134,7 @@ impl Setup {
             known: KnownKinds::all(),
             slots: SLOTS,
             engine: self.engine.clone(),
-            ledger: self.ledger.ledger(),
+            ledger: no_ledger(),
             wakes: Wakes::listen(&self.engine, self.shutdown.hard.clone()).await.expect("Redis answers"),
             policy: Arc::new(|_| Policy::sync()),
             shutdown: self.shutdown.clone(),
@@ -187,7 +171,6 @@ impl Setup {
             .as_ref()
             .map(|(run, _)| run.clone())
             .expect("a worker runs");
-        self.remember(&job);
         let id = job.id;
         let entry = [(None, job)];
         let started = Instant::now();
