@@ -5,9 +5,11 @@
 //! states its contract.
 
 pub mod backend;
+pub mod batch;
 pub mod dead;
 pub mod engine;
 pub mod envelope;
+pub mod expiry;
 pub mod failure;
 mod fetch;
 mod heartbeat;
@@ -18,6 +20,7 @@ pub mod ledger;
 pub mod limit;
 pub mod outbox;
 pub mod policy;
+pub mod prune;
 pub mod ready;
 pub mod reconcile;
 pub mod retry;
@@ -27,14 +30,17 @@ mod scripts;
 pub mod settle;
 pub mod state;
 mod storable;
+pub mod trace;
 pub mod wake;
 
+pub use batch::BatchId;
 pub use engine::Engine;
 pub use failure::{Failure, Outcome};
 pub use job::{Catalog, Job, Kind, Run};
-pub use policy::{Policy, Priority, Queue};
+pub use policy::{Policy, Priority, Queue, Unique};
 pub use schedule::Schedule;
 pub use state::State;
+pub use trace::TraceContext;
 
 runtime::id_type!(
     /// A job's id.

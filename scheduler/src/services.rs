@@ -1,13 +1,17 @@
 //! What a leader runs. Each service is one bounded pass that can be called alone, and one loop, written here.
 
+pub mod batches;
 pub mod cron;
+pub mod expire;
 pub mod promote;
+pub mod prune;
 pub mod reconcile;
 pub mod relay;
 pub mod rescue;
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use queue::Engine;
 use sqlx::PgPool;
 use tokio::task::{JoinError, JoinSet};
@@ -20,6 +24,8 @@ pub struct Services {
     pub pool: PgPool,
     /// The queues in Redis.
     pub engine: Engine,
+    /// How long jobs stay in the ledger after they were done or cancelled.
+    pub retention: TimeDelta,
 }
 
 /// Services that run.
@@ -41,6 +47,9 @@ impl Services {
         tasks.spawn(repeat(promote::Promote::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(rescue::Rescue::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(batches::Batches::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use apalis_core::{task::Task, worker::builder::WorkerBuilder};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use queue::{
     Engine, JobId, Policy, Queue,
     backend::{Backend, Claim, Settings},
@@ -68,7 +68,8 @@ async fn main() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let engine = Engine::new(redis.redis.clone(), Arc::clone(&clock));
     let shutdown = Shutdown::default();
-    let services = Services { pool: database.pool.clone(), engine: engine.clone() };
+    let services =
+        Services { pool: database.pool.clone(), engine: engine.clone(), retention: TimeDelta::days(30) };
     let running = services.start(&shutdown.soft);
     let note = Note::default();
     let backend = Backend::start(Settings {

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
 use queue::{
+    TraceContext,
     job::PayloadError,
     outbox::{self, Cause, Enqueued, MAX_PAYLOAD_BYTES},
 };
@@ -25,6 +26,10 @@ pub struct Request {
     pub due_at: Option<DateTime<Utc>>,
     /// At most one job ever with this key.
     pub idempotency_key: Option<String>,
+    /// Cancelled if no run has begun by this moment.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Where in a trace it is asked for.
+    pub trace: Option<TraceContext>,
 }
 
 /// Why a job was not enqueued.
@@ -79,6 +84,8 @@ pub async fn enqueue(
     let mut job = CATALOG.prepare(&request.kind, request.payload, request.cause)?;
     job.due_at = request.due_at;
     job.idempotency_key = request.idempotency_key;
+    job.expires_at = request.expires_at;
+    job.trace = request.trace;
     let id = job.id;
     let answers = outbox::enqueue(connection, &[job], now).await?;
     // The outbox answers for each job, so there is always a first one.

@@ -5,6 +5,7 @@
 //! again until a deadline.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it does not expect has failed")]
 
+mod batches;
 mod budgets;
 mod budgets_model;
 mod claims;
@@ -12,10 +13,14 @@ mod claims_model;
 mod dead;
 mod delayed;
 mod deployment;
+mod expiry;
 mod leases;
 mod ledger;
 mod outbox;
+mod prune;
 mod reconcile;
+mod traces;
+mod unique;
 mod worker;
 mod worker_faults;
 mod working;
