@@ -16,7 +16,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::{JobId, WorkerId, memory::ledger::MemoryLedger, retry::Verdict, storable};
+use crate::{
+    JobId, WorkerId, expiry, memory::ledger::MemoryLedger, retry::Verdict, storable, trace::TraceContext,
+};
 
 /// What the ledger says when a run wants to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum Begun {
         crashes: i32,
         /// When it must be done.
         deadline_at: Option<DateTime<Utc>>,
+        /// Where in a trace it was enqueued.
+        trace: Option<TraceContext>,
     },
     /// It has ended already: forget this copy.
     Finished,
@@ -89,7 +93,7 @@ impl Ledger {
         Self { side: Side::None }
     }
 
-    /// Begins runs of the jobs of one claim. One statement in the usual case, two when a copy is odd.
+    /// Begins runs of the jobs of one claim. One statement in the usual case, more when a copy is odd.
     ///
     /// # Errors
     /// When the database fails; then none has begun.
@@ -104,17 +108,19 @@ impl Ledger {
             Side::Postgres(pool) => pool,
             Side::Memory(memory) => return Ok(memory.begin(worker, fence, ids, now)),
             Side::None => {
-                let run = Begun::Run { attempts: 0, crashes: 0, deadline_at: None };
+                let run = Begun::Run { attempts: 0, crashes: 0, deadline_at: None, trace: None };
                 return Ok(ids.iter().map(|id| (*id, run.clone())).collect());
             }
         };
         let raw: Vec<_> = ids.iter().map(|id| id.0).collect();
         let rows = sqlx::query!(
             r#"
-            update jobs set state = 'running', worker = $2, fence = $3, started_at = $4, touched_at = $4, waits_for = null
+            update jobs set state = 'running', worker = $2, fence = $3, started_at = $4, touched_at = $4, waits_for = null,
+                waiting_key = null, expires_at = null
             where id = any($1) and fence < $3
                 and case state when 'ready' then true when 'delayed' then due_at <= $5 else false end
-            returning id, attempts, crashes, deadline_at
+                and (expires_at is null or expires_at > $4 or started_at is not null)
+            returning id, attempts, crashes, deadline_at, traceparent
             "#,
             &raw,
             worker.0,
@@ -127,14 +133,18 @@ impl Ledger {
         let mut begun: HashMap<_, _> = rows
             .into_iter()
             .map(|row| {
-                let run =
-                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at };
+                let run = Begun::Run {
+                    attempts: row.attempts,
+                    crashes: row.crashes,
+                    deadline_at: row.deadline_at,
+                    trace: row.traceparent.as_deref().and_then(TraceContext::from_outside),
+                };
                 (JobId(row.id), run)
             })
             .collect();
         let odd: Vec<_> = raw.into_iter().filter(|id| !begun.contains_key(&JobId(*id))).collect();
         if !odd.is_empty() {
-            begun.extend(why_not(pool, worker, fence, &odd).await?);
+            begun.extend(why_not(pool, worker, fence, &odd, now).await?);
         }
         Ok(begun)
     }
@@ -180,7 +190,7 @@ impl Ledger {
                     else last_error end,
                 worker = $4, started_at = $6, waits_for = null
             from lost where jobs.id = lost.id
-            returning jobs.id, jobs.attempts, jobs.crashes, jobs.deadline_at, lost.dead as "dead!"
+            returning jobs.id, jobs.attempts, jobs.crashes, jobs.deadline_at, jobs.traceparent, lost.dead as "dead!"
             "#,
             &ids,
             &from,
@@ -197,7 +207,12 @@ impl Ledger {
                 let answer = if row.dead {
                     Begun::Finished
                 } else {
-                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
+                    Begun::Run {
+                        attempts: row.attempts,
+                        crashes: row.crashes,
+                        deadline_at: row.deadline_at,
+                        trace: row.traceparent.as_deref().and_then(TraceContext::from_outside),
+                    }
                 };
                 (JobId(row.id), answer)
             })
@@ -223,33 +238,49 @@ impl Ledger {
     }
 }
 
-/// For jobs that did not begin: why.
+/// For jobs that did not begin: why. Those that have expired are cancelled.
 async fn why_not(
     pool: &PgPool,
     worker: WorkerId,
     fence: i64,
     ids: &[uuid::Uuid],
+    now: DateTime<Utc>,
 ) -> Result<Vec<(JobId, Begun)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select id, state, due_at, worker, fence, attempts, crashes, deadline_at from jobs where id = any($1)",
-        ids
+        r#"
+        select id, state, due_at, worker, fence, attempts, crashes, deadline_at, traceparent,
+            coalesce(expires_at <= $2 and started_at is null and finished_at is null, false) as "expired!"
+        from jobs where id = any($1)
+        "#,
+        ids,
+        now,
     )
     .fetch_all(pool)
     .await?;
+    let expired: Vec<_> = rows.iter().filter(|row| row.expired).map(|row| row.id).collect();
+    let cancelled = expiry::cancel(pool, &expired, now).await?;
     let answer = |id: &uuid::Uuid| {
         let Some(row) = rows.iter().find(|row| row.id == *id) else { return Begun::Unknown };
+        if cancelled.contains(id) {
+            return Begun::Finished;
+        }
         match (row.state.as_str(), row.worker.map(WorkerId)) {
             ("done" | "dead" | "cancelled", _) => Begun::Finished,
             // The statement above did its work, but the answer was lost and it was sent again.
-            ("running", Some(at)) if row.fence == fence && at == worker => {
-                Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
-            }
+            ("running", Some(at)) if row.fence == fence && at == worker => Begun::Run {
+                attempts: row.attempts,
+                crashes: row.crashes,
+                deadline_at: row.deadline_at,
+                trace: row.traceparent.as_deref().and_then(TraceContext::from_outside),
+            },
             ("running", Some(at)) if row.fence < fence => Begun::Running(at),
             _ if row.fence >= fence => Begun::FenceTooLow(row.fence),
             _ => Begun::NotDue(row.due_at),
         }
     };
-    Ok(ids.iter().map(|id| (JobId(*id), answer(id))).collect())
+    // One that expired while somebody else changed it gets no answer, and is asked for again.
+    let changing = |id: &&uuid::Uuid| expired.contains(id) && !cancelled.contains(id);
+    Ok(ids.iter().filter(|id| !changing(id)).map(|id| (JobId(*id), answer(id))).collect())
 }
 
 /// What a verdict writes.
@@ -282,6 +313,9 @@ fn change(verdict: &Verdict) -> Change {
         }
         Verdict::Dead { error } => {
             Change { state: "dead", error: Some(error), decision: Some("reject"), ..Change::default() }
+        }
+        Verdict::Cancelled { reason } => {
+            Change { state: "cancelled", error: Some(storable::text(&reason)), ..Change::default() }
         }
         // Of a lost lease this worker knows that it has stopped, so it is not a crash, unless another one was faster.
         Verdict::HandBack | Verdict::LeaseLost => Change { state: "ready", ..Change::default() },
@@ -317,7 +351,7 @@ async fn settle(
                 attempts = jobs.attempts + (given.decision is not null)::int,
                 snoozes = jobs.snoozes + (given.state = 'delayed' and given.decision is null)::int,
                 crashes = case when given.state = 'delayed' then 0 else jobs.crashes end,
-                finished_at = case when given.state in ('done', 'dead') then $9::timestamptz end
+                finished_at = case when given.state in ('done', 'dead', 'cancelled') then $9::timestamptz end
             from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
                 as given (id, fence, state, report, error, decision, due_at, waits_for)
             where jobs.id = given.id and jobs.fence = given.fence

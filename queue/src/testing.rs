@@ -221,7 +221,7 @@ impl<C: Send + Sync + 'static> TestEngine<C> {
             let Ok(envelope) = Envelope::decode(entry) else { continue };
             let id = envelope.id;
             let begun = must(ledger.begin(worker, claimed.fence, &[id], self.clock.now()).await);
-            let Some(Begun::Run { attempts, deadline_at, .. }) = begun.get(&id) else {
+            let Some(Begun::Run { attempts, deadline_at, trace, .. }) = begun.get(&id) else {
                 ended.finished.push(id);
                 continue;
             };
@@ -231,6 +231,8 @@ impl<C: Send + Sync + 'static> TestEngine<C> {
                 attempt: attempts + 1,
                 fence: claimed.fence,
                 deadline_at: *deadline_at,
+                version: envelope.version,
+                trace: *trace,
                 stop: CancellationToken::new(),
             };
             let verdict = self.verdict(&envelope, run, *attempts).await;
@@ -239,7 +241,9 @@ impl<C: Send + Sync + 'static> TestEngine<C> {
                     ended.delayed.push((id, *due_at));
                 }
                 Verdict::HandBack | Verdict::LeaseLost => ended.handed_back.push(id),
-                Verdict::Done { .. } | Verdict::Dead { .. } => ended.finished.push(id),
+                Verdict::Done { .. } | Verdict::Dead { .. } | Verdict::Cancelled { .. } => {
+                    ended.finished.push(id);
+                }
             }
             must(ledger.settle(&[Settled { id, fence: claimed.fence, verdict }], self.clock.now()).await);
         }

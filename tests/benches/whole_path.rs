@@ -14,7 +14,7 @@ use std::{
 };
 
 use apalis_core::{task::Task, worker::builder::WorkerBuilder};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use queue::{
     Engine, JobId, KnownKinds, Policy, Queue,
     backend::{Backend, Claim, Settings},
@@ -70,7 +70,12 @@ async fn main() {
     let engine = Engine::new(redis.redis.clone(), Arc::clone(&clock));
     let shutdown = Shutdown::default();
     let budgets = Budgets::new(redis.redis.clone(), clock);
-    let services = Services { pool: database.pool.clone(), engine: engine.clone(), budgets };
+    let services = Services {
+        pool: database.pool.clone(),
+        engine: engine.clone(),
+        budgets,
+        retention: TimeDelta::days(30),
+    };
     let running = services.start(&shutdown.soft);
     let note = Note::default();
     let backend = Backend::start(Settings {

@@ -12,7 +12,7 @@ use queue::{
     Catalog, Failure, Policy, Run, backend::Claim, envelope::Envelope, escalations, failure, retry::RunFailed,
 };
 use serde_json::Value;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 /// Whether a run begins late is only told, so a database that is slow to say so is not waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,8 +36,7 @@ impl tower_service::Service<Task<Claim>> for Execute {
     fn call(&mut self, task: Task<Claim>) -> Self::Future {
         let (envelope, run, policy, slot) = task.args.into_parts();
         let this = self.clone();
-        let span =
-            tracing::info_span!("run", job.id = %run.id, job.kind = envelope.kind, job.attempt = run.attempt);
+        let span = span(&envelope, &run);
         Box::pin(
             async move {
                 // Free again when this future ends, however it ends.
@@ -47,6 +46,25 @@ impl tower_service::Service<Task<Claim>> for Execute {
             .instrument(span),
         )
     }
+}
+
+/// What every line inside a run says; the trace's fields only where the job belongs to one.
+fn span(envelope: &Envelope, run: &Run) -> Span {
+    let span = tracing::info_span!(
+        "run",
+        job.id = %run.id,
+        job.kind = envelope.kind,
+        job.attempt = run.attempt,
+        trace.id = Empty,
+        trace.span = Empty,
+        trace.parent = Empty,
+    );
+    if let Some(trace) = run.trace {
+        span.record("trace.id", trace.trace_id());
+        span.record("trace.span", trace.span_id());
+        span.record("trace.parent", trace.parent_id());
+    }
+    span
 }
 
 impl Execute {
@@ -66,6 +84,7 @@ impl Execute {
             Err(Failure::Reject { error }) => {
                 tracing::error!(run.ms = took_ms, error = failure::chain(error.as_ref()), "rejected");
             }
+            Err(Failure::Cancel { reason }) => tracing::info!(run.ms = took_ms, reason, "cancelled"),
             Err(Failure::HandedBack | Failure::LeaseLost) => {}
         }
         result
@@ -107,9 +126,7 @@ impl Execute {
         run: Run,
         policy: Policy,
     ) -> Result<Value, Failure> {
-        let Some(kind) = self.catalog.get(&envelope.kind) else {
-            return Err(Failure::reject(self.catalog.unknown(&envelope.kind)));
-        };
+        let kind = self.catalog.kind_to_run(&envelope.kind, run.version, self.context.clock.now())?;
         let payload: Value = serde_json::from_slice(&envelope.payload)
             .map_err(|error| Failure::reject(format!("the payload is not JSON ({:?})", error.classify())))?;
         let running = kind.execute(Arc::clone(&self.context), payload, run);

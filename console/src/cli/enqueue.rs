@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use jobs::store::sellers::SellerId;
 use queue::{
+    TraceContext,
     deadline::{Level, Outlook},
     outbox::{Cause, Enqueued, MAX_PAYLOAD_BYTES},
 };
@@ -53,6 +54,12 @@ pub(super) struct Enqueue {
     /// At most one job ever carries this key: repeating the command is then safe.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// Cancel it if no run has begun this much later than it could: 90s, 10m, 2h, 1d.
+    #[arg(long, value_name = "DELAY")]
+    expires_after: Option<Delay>,
+    /// The trace it belongs to, as a W3C traceparent.
+    #[arg(long, value_name = "TRACEPARENT")]
+    traceparent: Option<TraceContext>,
 }
 
 impl Enqueue {
@@ -61,13 +68,16 @@ impl Enqueue {
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;
+        let due_at = self.delay.map(|delay| now + delay.0);
         let request = Request {
             kind: self.kind.clone(),
             payload,
             cause: Cause::Cli,
-            due_at: self.delay.map(|delay| now + delay.0),
+            due_at,
             deadline_at: self.deadline.map(|deadline| deadline.moment(now)),
             idempotency_key: self.idempotency_key,
+            expires_at: self.expires_after.map(|wait| due_at.unwrap_or(now) + wait.0),
+            trace: self.traceparent,
         };
         let enqueued =
             enqueue::enqueue(&mut connection, request, now).await.map_err(|error| match error.refused() {

@@ -116,7 +116,8 @@ fn describe(job: &JobRecord) -> String {
     fact("runs", Some(counts));
     let cause = job.caused_by.map_or_else(|| job.cause.clone(), |by| format!("{} {by}", job.cause));
     fact("cause", Some(cause));
-    fact("unique key", job.unique_key.clone());
+    let held = job.unique_key.as_ref().zip(job.unique.as_ref());
+    fact("unique key", held.map(|(key, how_long)| format!("{key} ({how_long})")));
     fact("idempotency key", job.idempotency_key.clone());
     fact("enqueued", Some(answer::moment(job.created_at)));
     fact("due", Some(answer::moment(job.due_at)));
@@ -124,6 +125,9 @@ fn describe(job: &JobRecord) -> String {
     let outlook = job.deadline.as_ref();
     fact("latest safe start", outlook.map(|deadline| answer::moment(deadline.latest_safe_start)));
     fact("outlook", outlook.map(|deadline| format!("{}: {}", deadline.level, deadline.why)));
+    fact("expires", job.expires_at.map(answer::moment));
+    fact("batch", job.batch.map(|batch| batch.to_string()));
+    fact("trace", job.traceparent.clone());
     fact("last run began", job.started_at.map(answer::moment));
     fact("ended", job.finished_at.map(answer::moment));
     fact("worker", job.worker.map(|worker| worker.to_string()));

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
 use queue::{
+    TraceContext,
     job::PayloadError,
     outbox::{self, Cause, Enqueued, MAX_PAYLOAD_BYTES},
 };
@@ -27,6 +28,10 @@ pub struct Request {
     pub deadline_at: Option<DateTime<Utc>>,
     /// At most one job ever with this key.
     pub idempotency_key: Option<String>,
+    /// Cancelled if no run has begun by this moment.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Where in a trace it is asked for.
+    pub trace: Option<TraceContext>,
 }
 
 /// Why a job was not enqueued.
@@ -88,6 +93,8 @@ pub async fn enqueue(
     job.due_at = request.due_at;
     job.deadline_at = request.deadline_at;
     job.idempotency_key = request.idempotency_key;
+    job.expires_at = request.expires_at;
+    job.trace = request.trace;
     let id = job.id;
     let answers = outbox::enqueue(connection, &[job], now).await?;
     // The outbox answers for each job, so there is always a first one.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use queue::{
-    JobId, Queue, State, WorkerId,
+    BatchId, JobId, Queue, State, WorkerId,
     dead::{self, FailedRun},
 };
 use serde::Serialize;
@@ -90,8 +90,10 @@ pub struct JobRecord {
     pub snoozes: i32,
     /// Worker that runs or ran it last.
     pub worker: Option<WorkerId>,
-    /// At most one unfinished job may carry it.
+    /// No second job may carry it: until this one is done, its first run begins, or its period is over.
     pub unique_key: Option<String>,
+    /// How long, where the key is held.
+    pub unique: Option<String>,
     /// At most one job ever may carry it.
     pub idempotency_key: Option<String>,
     /// Which door it came through.
@@ -106,6 +108,14 @@ pub struct JobRecord {
     pub due_at: DateTime<Utc>,
     /// When it must be done.
     pub deadline_at: Option<DateTime<Utc>>,
+    /// Cancelled if no run has begun by then.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The batch it belongs to.
+    pub batch: Option<BatchId>,
+    /// What enqueued it, as a W3C traceparent.
+    pub traceparent: Option<String>,
+    /// Version of its payload.
+    pub payload_version: i16,
     /// When its last run began.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
@@ -169,8 +179,12 @@ pub async fn show(
     let row = sqlx::query!(
         r#"
         select kind, queue, group_name, state, payload, attempts, crashes, snoozes, worker as "worker: WorkerId",
-            unique_key, idempotency_key, cause, caused_by as "caused_by: JobId", created_at, touched_at, due_at,
-            deadline_at, started_at, finished_at, waits_for, report, last_error,
+            coalesce(unique_key, waiting_key, period_key) as unique_key,
+            case when unique_key is not null then 'until done' when waiting_key is not null then 'while waiting'
+                when period_key is not null then 'until ' || to_char(upper(period) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            end as "unique",
+            idempotency_key, cause, caused_by as "caused_by: JobId", created_at, touched_at, due_at,
+            deadline_at, expires_at, batch_id as "batch: BatchId", traceparent, payload_version, started_at, finished_at, waits_for, report, last_error,
             exists (select from outbox where outbox.job_id = jobs.id) as "in_outbox!"
         from jobs where id = $1
         "#,
@@ -196,6 +210,7 @@ pub async fn show(
         snoozes: row.snoozes,
         worker: row.worker,
         unique_key: row.unique_key,
+        unique: row.unique,
         idempotency_key: row.idempotency_key,
         cause: row.cause,
         caused_by: row.caused_by,
@@ -203,6 +218,10 @@ pub async fn show(
         touched_at: row.touched_at,
         due_at: row.due_at,
         deadline_at: row.deadline_at,
+        expires_at: row.expires_at,
+        batch: row.batch,
+        traceparent: row.traceparent,
+        payload_version: row.payload_version,
         started_at: row.started_at,
         finished_at: row.finished_at,
         waits_for: row.waits_for,

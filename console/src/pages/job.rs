@@ -62,8 +62,12 @@ fn content(job: &JobRecord) -> Markup {
                     dt { "Workers lost" } dd { (job.crashes) }
                     dt { "Snoozes" } dd { (job.snoozes) }
                     @if let Some(worker) = job.worker { dt { "Worker" } dd.id { (worker) } }
-                    @if let Some(key) = &job.unique_key { dt { "Unique key" } dd.id { (key) } }
+                    @if let (Some(key), Some(how_long)) = (&job.unique_key, &job.unique) {
+                        dt { "Unique " (how_long) } dd.id { (key) }
+                    }
                     @if let Some(key) = &job.idempotency_key { dt { "Idempotency key" } dd.id { (key) } }
+                    @if let Some(batch) = job.batch { dt { "Batch" } dd.id { (batch) } }
+                    @if let Some(trace) = &job.traceparent { dt { "Trace" } dd.id { (trace) } }
                 }
             }
             section {
@@ -75,6 +79,7 @@ fn content(job: &JobRecord) -> Markup {
                     @if let Some(deadline) = &job.deadline {
                         dt { "Latest safe start" } dd { (parts::moment(deadline.latest_safe_start)) }
                     }
+                    @if let Some(at) = job.expires_at { dt { "Expires" } dd { (parts::moment(at)) } }
                     @if let Some(at) = job.started_at { dt { "Last run began" } dd { (parts::moment(at)) } }
                     @if let Some(at) = job.finished_at {
                         dt { "Ended" }

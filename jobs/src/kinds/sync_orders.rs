@@ -209,8 +209,7 @@ async fn save(
         return Err(Failure::retry("another run moved the cursor meanwhile; this page was not stored"));
     }
     if next.window.is_none() {
-        let follow_up =
-            outbox::NewJob::of(&SendReviewRequests { seller: seller.id }, outbox::Cause::Job(run.id));
+        let follow_up = outbox::NewJob::caused_by(&SendReviewRequests { seller: seller.id }, run);
         outbox::enqueue(&mut transaction, &[follow_up], now).await.map_err(Failure::retry)?;
     }
     transaction.commit().await?;

@@ -161,7 +161,8 @@ impl Remembered {
     }
 
     fn run(&self) -> Begun {
-        Begun::Run { attempts: self.attempts, crashes: self.crashes, deadline_at: self.job.deadline_at }
+        let deadline_at = self.job.deadline_at;
+        Begun::Run { attempts: self.attempts, crashes: self.crashes, deadline_at, trace: self.job.trace }
     }
 
     fn settle(&mut self, verdict: &Verdict) {
@@ -185,6 +186,7 @@ impl Remembered {
                 self.attempts += 1;
                 self.errors.push(error.clone());
             }
+            Verdict::Cancelled { reason } => self.errors.push(reason.clone()),
             Verdict::HandBack | Verdict::LeaseLost => {}
         }
     }
@@ -195,6 +197,7 @@ const fn state_after(verdict: &Verdict) -> State {
         Verdict::Done { .. } => State::Done,
         Verdict::Retry { .. } | Verdict::Snooze { .. } => State::Delayed,
         Verdict::Dead { .. } => State::Dead,
+        Verdict::Cancelled { .. } => State::Cancelled,
         Verdict::HandBack | Verdict::LeaseLost => State::Ready,
     }
 }
