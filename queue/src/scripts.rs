@@ -12,6 +12,9 @@ macro_rules! scripts {
     (@source put_ready $file:literal) => {
         concat!(include_str!("../lua/put_ready.lua"), include_str!(concat!("../lua/", $file, ".lua")))
     };
+    (@source budget_state $file:literal) => {
+        concat!(include_str!("../lua/budget_state.lua"), include_str!(concat!("../lua/", $file, ".lua")))
+    };
     (@source $file:literal) => { include_str!(concat!("../lua/", $file, ".lua")) };
 }
 
@@ -25,9 +28,11 @@ scripts! {
     RESIGN = "resign";
     RAISE_FENCE = "raise_fence";
     IDS_OF_LIST = "ids_of_list";
-    BUDGET_ASK = "budget_ask";
-    BUDGET_DRAIN = "budget_drain";
-    BUDGET_MOVE = "budget_move";
+    #[budget_state] BUDGET_ASK = "budget_ask";
+    #[budget_state] BUDGET_GIVE_BACK = "budget_give_back";
+    #[budget_state] BUDGET_DRAIN = "budget_drain";
+    #[budget_state] BUDGET_MOVE = "budget_move";
+    #[budget_state] BUDGET_LOOK = "budget_look";
 }
 
 /// Most ids that one call of a script handles; more would keep others waiting.

@@ -7,6 +7,9 @@
 
 mod budgets;
 mod budgets_model;
+mod budgets_moved;
+mod budgets_processes;
+mod budgets_together;
 mod claims;
 mod claims_model;
 mod dead;

@@ -2,8 +2,8 @@
 
 use super::{equal, files, markdown, read, refuse, section};
 
-/// Placed before the scripts that use it; it is no script by itself.
-const SHARED: &str = "put_ready";
+/// Placed before the scripts that use them; they are no scripts by themselves.
+const SHARED: [&str; 2] = ["budget_state", "put_ready"];
 
 #[test]
 fn every_script_states_its_contract_and_is_used() {
@@ -23,15 +23,16 @@ fn faults(path: &str, text: &str, loader: &str) -> Vec<String> {
     if header.is_empty() {
         faults.push(format!("{path} does not say what it does"));
     }
-    if name != SHARED {
+    let shared = SHARED.contains(&name);
+    if !shared {
         for part in ["-- KEYS:", "-- ARGV:", "-- Returns:"] {
             if !header.iter().any(|line| line.starts_with(part)) {
                 faults.push(format!("{path} has no line `{part} …`"));
             }
         }
     }
-    let used = if name == SHARED {
-        loader.contains("lua/put_ready.lua")
+    let used = if shared {
+        loader.contains(&format!("lua/{name}.lua"))
     } else {
         loader.contains(&format!("= \"{name}\";"))
     };
