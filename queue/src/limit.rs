@@ -54,7 +54,7 @@ pub enum Grant {
 pub struct Level {
     /// Calls that could be made at once now, beside those that are set aside.
     pub calls: u64,
-    /// The most that this can be.
+    /// The most that is saved up.
     pub burst: u32,
     /// Calls per second that are in force now.
     pub rate: f64,

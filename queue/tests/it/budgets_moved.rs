@@ -73,6 +73,22 @@ async fn after_a_rise_promises_are_kept_and_the_room_between_them_is_used() {
 }
 
 #[tokio::test]
+async fn after_a_rise_that_leaves_no_room_between_promises_who_comes_is_behind_them() {
+    let (_queues, budgets) = budgets().await;
+    // A long line and a short one: a question looks at a hundred slots, and then goes to the end.
+    for line in [20, 250] {
+        let budget = [Budget { name: format!("line-{line}"), ..search_orders() }];
+        let ask = async |ticket: String| budgets.ask(&budget, &ticket).await.unwrap();
+        for n in 0..3 + line {
+            ask(format!("job-{n}")).await;
+        }
+        budgets.move_rate(&budget[0], 1.25).await.unwrap();
+        assert_eq!(ask("new".to_owned()).await, at_ms(line * 1_000 + 800), "a line of {line}");
+        assert_eq!(ask("newer".to_owned()).await, at_ms(line * 1_000 + 1_600));
+    }
+}
+
+#[tokio::test]
 async fn after_a_fall_promises_move_apart_and_keep_their_order() {
     let (queues, budgets) = budgets().await;
     assert_eq!(ask_many(&budgets, 0, 6).await[3..], [at_ms(1_000), at_ms(2_000), at_ms(3_000)]);
