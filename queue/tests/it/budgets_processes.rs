@@ -4,8 +4,8 @@
 //! lies between the two, so a span is exceeded only if more calls than allowed lie in it as a whole.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Lines, Write},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -41,28 +41,38 @@ struct Call {
     answered_at: i64,
 }
 
-/// One of the four: reads prefix, first and last moment from its input, and prints each call that it was granted.
+/// One of the four: reads the prefix from its input, says when it is ready, reads the first and the last moment, and prints
+/// each call that it was granted between them.
 #[test]
 #[ignore = "is started by four_processes_share_budgets"]
 fn asks_greedily() {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).expect("the one who starts it says what to do");
-    let words: Vec<_> = line.split_whitespace().collect();
-    let [prefix, from, until] = words[..] else { panic!("not what was expected: {line}") };
-    let moment =
-        |text: &str| DateTime::from_timestamp_micros(text.parse().expect("a number")).expect("a moment");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let calls = runtime.block_on(ask_from_to(prefix, moment(from), moment(until)));
-    println!();
-    for call in calls {
+    let redis = runtime.block_on(connect(&next_line()));
+    println!("\nready");
+    let order = next_line();
+    let moments: Vec<_> = order
+        .split(' ')
+        .map(|text| DateTime::from_timestamp_micros(text.parse().expect("a number")).expect("a moment"))
+        .collect();
+    let [from, until] = moments[..] else { panic!("not two moments: {order}") };
+    for call in runtime.block_on(ask_from_to(&redis, from, until)) {
         println!("call {} {} {}", call.seller, call.asked_at, call.answered_at);
     }
 }
 
-async fn ask_from_to(prefix: &str, from: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Call> {
+fn next_line() -> String {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("the one who starts it says what to do");
+    line.trim().to_owned()
+}
+
+async fn connect(prefix: &str) -> Redis {
     let url = ProcessEnvironment.get(env::REDIS_URL.name).expect("the one who starts it has it");
     let info = redis::IntoConnectionInfo::into_connection_info(url.as_str()).expect("a URL");
-    let redis = Redis::open(info, prefix).await.expect("Redis is there");
+    Redis::open(info, prefix).await.expect("Redis is there")
+}
+
+async fn ask_from_to(redis: &Redis, from: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Call> {
     let mut jobs = JoinSet::new();
     for job in 0..JOBS {
         // All processes and the server are on one host, whose clock they share.
@@ -101,12 +111,13 @@ async fn sleep_until(moment: DateTime<Utc>) {
 fn four_processes_share_budgets() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let redis = runtime.block_on(TestRedis::new());
-    let from = SystemClock.now() + TimeDelta::seconds(2);
+    let mut processes: Vec<_> = (0..PROCESSES).map(|_| Asker::start(redis.redis.prefix())).collect();
+    let from = SystemClock.now() + TimeDelta::milliseconds(200);
     let until = from + Duration::from_secs(SECONDS.into());
-    let order =
-        format!("{} {} {}\n", redis.redis.prefix(), from.timestamp_micros(), until.timestamp_micros());
-    let processes: Vec<_> = (0..PROCESSES).map(|_| start_one(&order)).collect();
-    let calls: Vec<_> = processes.into_iter().map(calls_of).collect();
+    for process in &mut processes {
+        process.say(&format!("{} {}", from.timestamp_micros(), until.timestamp_micros()));
+    }
+    let calls: Vec<_> = processes.into_iter().map(Asker::calls).collect();
     assert!(calls.iter().all(|calls| !calls.is_empty()), "each process gets some");
 
     let all = calls.concat();
@@ -122,32 +133,48 @@ fn four_processes_share_budgets() {
     assert!(used >= plan * 0.97, "{used} of {plan}");
 }
 
-fn start_one(order: &str) -> Child {
-    let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["--exact", "budgets_processes::asks_greedily", "--ignored", "--nocapture"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the process starts");
-    let mut input = process.stdin.take().expect("its input is piped");
-    input.write_all(order.as_bytes()).expect("it reads");
-    process
+/// A process that asks.
+struct Asker {
+    process: Child,
+    output: Lines<BufReader<ChildStdout>>,
 }
 
-fn calls_of(mut process: Child) -> Vec<Call> {
-    let output = BufReader::new(process.stdout.take().expect("its output is piped"));
-    let calls = output
-        .lines()
-        .map_while(Result::ok)
-        .filter_map(|line| {
-            let numbers: Vec<i64> =
-                line.strip_prefix("call ")?.split(' ').map(|n| n.parse().expect("a number")).collect();
-            let [seller, asked_at, answered_at] = numbers[..] else { panic!("not a call: {line}") };
-            Some(Call { seller: usize::try_from(seller).expect("0 or 1"), asked_at, answered_at })
-        })
-        .collect();
-    assert!(process.wait().expect("it ends").success(), "the process failed");
-    calls
+impl Asker {
+    /// Starts one and waits until it is ready.
+    fn start(prefix: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
+            .args(["--exact", "budgets_processes::asks_greedily", "--ignored", "--nocapture"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the process starts");
+        let output = BufReader::new(process.stdout.take().expect("its output is piped")).lines();
+        let mut asker = Self { process, output };
+        asker.say(prefix);
+        let ready = asker.output.by_ref().map_while(Result::ok).any(|line| line == "ready");
+        assert!(ready, "the process ended before it was ready");
+        asker
+    }
+
+    fn say(&mut self, line: &str) {
+        let input = self.process.stdin.as_mut().expect("its input is piped");
+        writeln!(input, "{line}").expect("it reads");
+    }
+
+    /// What it was granted, when it has ended.
+    fn calls(mut self) -> Vec<Call> {
+        let lines = self.output.map_while(Result::ok);
+        let calls = lines
+            .filter_map(|line| {
+                let numbers: Vec<i64> =
+                    line.strip_prefix("call ")?.split(' ').map(|n| n.parse().expect("a number")).collect();
+                let [seller, asked_at, answered_at] = numbers[..] else { panic!("not a call: {line}") };
+                Some(Call { seller: usize::try_from(seller).expect("0 or 1"), asked_at, answered_at })
+            })
+            .collect();
+        assert!(self.process.wait().expect("it ends").success(), "the process failed");
+        calls
+    }
 }
 
 /// No span of time has more calls wholly in it than the burst and what the rate gives.
