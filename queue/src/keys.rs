@@ -125,10 +125,12 @@ impl QueueKeys {
 /// The keys of one budget. All budgets share a slot, so that several can be asked at once.
 #[derive(Debug, Clone)]
 pub struct BudgetKeys {
-    /// Hash: `tat` and, where the other side named it, `interval`.
+    /// Hash: the next moment, the rate, and what `lua/budget_state.lua` needs beside.
     pub bucket: String,
     /// Sorted set of tickets by the moment set aside for them, microseconds since 1970.
     pub slots: String,
+    /// Sorted set of moments that were set aside and given back, microseconds since 1970.
+    pub free: String,
 }
 
 impl BudgetKeys {
@@ -136,6 +138,6 @@ impl BudgetKeys {
     #[must_use]
     pub fn new(prefix: &str, name: &str) -> Self {
         let base = format!("{{{prefix}:budget}}:{name}");
-        Self { slots: format!("{base}:slots"), bucket: base }
+        Self { slots: format!("{base}:slots"), free: format!("{base}:free"), bucket: base }
     }
 }

@@ -11,6 +11,7 @@ use crate::keys::PREFACE;
 
 const PUT_READY: &str = include_str!("../lua/put_ready.lua");
 const RELEASE: &str = include_str!("../lua/release.lua");
+const BUDGET_STATE: &str = include_str!("../lua/budget_state.lua");
 
 macro_rules! scripts {
     ($($name:ident = [$($shared:ident),*] $file:literal;)*) => {
@@ -33,9 +34,11 @@ scripts! {
     CONTROL = [PREFACE] "control";
     UNPARK = [PREFACE, PUT_READY, RELEASE] "unpark";
     RECOUNT = [PREFACE, PUT_READY, RELEASE] "recount";
-    BUDGET_ASK = [] "budget_ask";
-    BUDGET_DRAIN = [] "budget_drain";
-    BUDGET_MOVE = [] "budget_move";
+    BUDGET_ASK = [BUDGET_STATE] "budget_ask";
+    BUDGET_GIVE_BACK = [BUDGET_STATE] "budget_give_back";
+    BUDGET_DRAIN = [BUDGET_STATE] "budget_drain";
+    BUDGET_MOVE = [BUDGET_STATE] "budget_move";
+    BUDGET_LOOK = [BUDGET_STATE] "budget_look";
 }
 
 /// Most ids that one call of a script handles; more would keep others waiting.

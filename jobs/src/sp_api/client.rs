@@ -221,9 +221,9 @@ impl SpApi {
     ) -> Result<Permit, CallError> {
         let budget = budget(seller.id, operation);
         loop {
-            match self.budgets.ask(&budget, ticket).await? {
+            match self.budgets.ask(std::slice::from_ref(&budget), ticket).await? {
                 Grant::Now => return Ok(Permit { seller: seller.id, operation }),
-                Grant::At(until) => {
+                Grant::At { moment: until, .. } => {
                     let wait = (until - self.clock.now()).to_std().unwrap_or_default();
                     if wait > SHORT_WAIT {
                         return Err(CallError::Wait { operation, until });
@@ -481,10 +481,10 @@ mod tests {
     /// How long the shop would wait for the call after a whole burst.
     async fn wait_after_a_burst(shop: &Shop) -> f64 {
         shop.use_up(ACTIONS).await;
-        let asked = shop.budgets.ask(&budget(shop.seller, ACTIONS), "last").await.expect("Redis is there");
+        let asked = shop.budgets.ask(&[budget(shop.seller, ACTIONS)], "last").await.expect("Redis is there");
         match asked {
             Grant::Now => 0.0,
-            Grant::At(moment) => (moment - shop.context.clock.now()).as_seconds_f64(),
+            Grant::At { moment, .. } => (moment - shop.context.clock.now()).as_seconds_f64(),
         }
     }
 

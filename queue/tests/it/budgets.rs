@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use queue::limit::{Budget, Budgets, Grant};
+use queue::{
+    keys::BudgetKeys,
+    limit::{Budget, BudgetError, Budgets, Grant, Level},
+};
+use redis::AsyncCommands;
 use runtime::clock::Clock;
 
 use crate::deployment::{Queues, seconds, start};
@@ -20,7 +24,19 @@ async fn budgets() -> (Queues, Budgets) {
 }
 
 fn at_ms(milliseconds: i64) -> Grant {
-    Grant::At(start() + TimeDelta::milliseconds(milliseconds))
+    Grant::At { moment: start() + TimeDelta::milliseconds(milliseconds), waits_for: 0 }
+}
+
+async fn ask(budgets: &Budgets, budget: &Budget, ticket: &str) -> Grant {
+    budgets.ask(std::slice::from_ref(budget), ticket).await.unwrap()
+}
+
+async fn look(budgets: &Budgets) -> Level {
+    budgets.look(&[search_orders()]).await.unwrap().remove(0)
+}
+
+async fn calls(budgets: &Budgets, looked_at: &[Budget]) -> Vec<u64> {
+    budgets.look(looked_at).await.unwrap().iter().map(|level| level.calls).collect()
 }
 
 #[tokio::test]
@@ -28,7 +44,7 @@ async fn the_burst_is_granted_then_each_gets_a_moment_of_its_own() {
     let (_queues, budgets) = budgets().await;
     let mut grants = Vec::new();
     for n in 0..5 {
-        grants.push(budgets.ask(&search_orders(), &format!("job-{n}")).await.unwrap());
+        grants.push(ask(&budgets, &search_orders(), &format!("job-{n}")).await);
     }
     assert_eq!(grants, [Grant::Now, Grant::Now, Grant::Now, at_ms(500), at_ms(1_000)]);
 }
@@ -37,27 +53,27 @@ async fn the_burst_is_granted_then_each_gets_a_moment_of_its_own() {
 async fn who_asks_again_hears_the_same_and_takes_nothing_more() {
     let (queues, budgets) = budgets().await;
     for n in 0..3 {
-        budgets.ask(&search_orders(), &format!("job-{n}")).await.unwrap();
+        ask(&budgets, &search_orders(), &format!("job-{n}")).await;
     }
     for _ in 0..3 {
-        assert_eq!(budgets.ask(&search_orders(), "patient").await.unwrap(), at_ms(500));
+        assert_eq!(ask(&budgets, &search_orders(), "patient").await, at_ms(500));
         queues.clock.advance(Duration::from_millis(100));
     }
-    assert_eq!(budgets.ask(&search_orders(), "next").await.unwrap(), at_ms(1_000));
+    assert_eq!(ask(&budgets, &search_orders(), "next").await, at_ms(1_000));
 
     queues.clock.set(start() + TimeDelta::milliseconds(500));
-    assert_eq!(budgets.ask(&search_orders(), "patient").await.unwrap(), Grant::Now);
-    assert_eq!(budgets.ask(&search_orders(), "patient").await.unwrap(), at_ms(1_500), "its slot is used up");
+    assert_eq!(ask(&budgets, &search_orders(), "patient").await, Grant::Now);
+    assert_eq!(ask(&budgets, &search_orders(), "patient").await, at_ms(1_500), "its slot is used up");
 }
 
 #[tokio::test]
 async fn who_comes_a_little_late_is_granted_all_the_same() {
     let (queues, budgets) = budgets().await;
     for n in 0..4 {
-        budgets.ask(&search_orders(), &format!("job-{n}")).await.unwrap();
+        ask(&budgets, &search_orders(), &format!("job-{n}")).await;
     }
     queues.clock.advance(Duration::from_millis(900));
-    assert_eq!(budgets.ask(&search_orders(), "job-3").await.unwrap(), Grant::Now);
+    assert_eq!(ask(&budgets, &search_orders(), "job-3").await, Grant::Now);
 }
 
 #[tokio::test]
@@ -65,13 +81,13 @@ async fn slots_that_nobody_came_for_are_not_saved_up() {
     let (queues, budgets) = budgets().await;
     let tickets: Vec<_> = (0..20).map(|n| format!("job-{n}")).collect();
     for ticket in &tickets {
-        budgets.ask(&search_orders(), ticket).await.unwrap();
+        ask(&budgets, &search_orders(), ticket).await;
     }
     // All workers were down for a minute: Amazon's bucket holds its burst by now, and not a call more.
     queues.clock.advance(Duration::from_secs(60));
     let mut granted = BTreeSet::new();
     for ticket in &tickets {
-        if budgets.ask(&search_orders(), ticket).await.unwrap() == Grant::Now {
+        if ask(&budgets, &search_orders(), ticket).await == Grant::Now {
             granted.insert(ticket.as_str());
         }
     }
@@ -86,7 +102,7 @@ async fn four_who_ask_at_once_take_each_slot_once() {
         tokio::spawn(async move {
             let mut grants = Vec::new();
             for n in 0..25 {
-                grants.push(budgets.ask(&search_orders(), &format!("{worker}-{n}")).await.unwrap());
+                grants.push(ask(&budgets, &search_orders(), &format!("{worker}-{n}")).await);
             }
             grants
         })
@@ -95,7 +111,7 @@ async fn four_who_ask_at_once_take_each_slot_once() {
     for worker in workers.collect::<Vec<_>>() {
         moments.extend(worker.await.expect("it does not panic").into_iter().map(|grant| match grant {
             Grant::Now => start(),
-            Grant::At(moment) => moment,
+            Grant::At { moment, .. } => moment,
         }));
     }
     moments.sort_unstable();
@@ -107,31 +123,16 @@ async fn four_who_ask_at_once_take_each_slot_once() {
 #[tokio::test]
 async fn a_refusal_by_the_other_side_empties_the_budget() {
     let (queues, budgets) = budgets().await;
-    assert_eq!(budgets.ask(&search_orders(), "first").await.unwrap(), Grant::Now);
+    assert_eq!(ask(&budgets, &search_orders(), "first").await, Grant::Now);
     assert_eq!(budgets.drain(&search_orders()).await.unwrap(), start() + TimeDelta::milliseconds(500));
-    assert_eq!(budgets.ask(&search_orders(), "second").await.unwrap(), at_ms(500));
-    assert_eq!(budgets.ask(&search_orders(), "third").await.unwrap(), at_ms(1_000));
+    assert_eq!(ask(&budgets, &search_orders(), "second").await, at_ms(500));
+    assert_eq!(ask(&budgets, &search_orders(), "third").await, at_ms(1_000));
 
     // Several refusals at once empty it once.
     let next = budgets.drain(&search_orders()).await.unwrap();
     assert_eq!(budgets.drain(&search_orders()).await.unwrap(), next);
     queues.clock.advance(Duration::from_secs(60));
-    assert_eq!(budgets.ask(&search_orders(), "later").await.unwrap(), Grant::Now, "it fills again");
-}
-
-#[tokio::test]
-async fn the_other_sides_rate_is_believed_for_a_day() {
-    let (queues, budgets) = budgets().await;
-    budgets.move_rate(&search_orders(), 4.0).await.unwrap();
-    let mut grants = Vec::new();
-    for n in 0..5 {
-        grants.push(budgets.ask(&search_orders(), &format!("job-{n}")).await.unwrap());
-    }
-    assert_eq!(grants[3..], [at_ms(250), at_ms(500)]);
-
-    let bucket = queue::keys::BudgetKeys::new(queues.redis().prefix(), &search_orders().name).bucket;
-    let left_ms: i64 = redis::AsyncCommands::pttl(&mut queues.connection(), &bucket).await.unwrap();
-    assert!((86_000_000..=86_400_000).contains(&left_ms), "{left_ms}");
+    assert_eq!(ask(&budgets, &search_orders(), "later").await, Grant::Now, "it fills again");
 }
 
 #[tokio::test]
@@ -141,11 +142,25 @@ async fn a_bucket_lives_until_the_last_slot_that_it_set_aside() {
     let slow = Budget { name: "createReport:app".to_owned(), rate: 0.001, burst: 1 };
     budgets.move_rate(&slow, 0.001).await.unwrap();
     for n in 0..100 {
-        budgets.ask(&slow, &format!("job-{n}")).await.unwrap();
+        ask(&budgets, &slow, &format!("job-{n}")).await;
     }
-    let bucket = queue::keys::BudgetKeys::new(queues.redis().prefix(), &slow.name).bucket;
-    let left_ms: i64 = redis::AsyncCommands::pttl(&mut queues.connection(), &bucket).await.unwrap();
+    let bucket = BudgetKeys::new(queues.redis().prefix(), &slow.name).bucket;
+    let left_ms: i64 = queues.connection().pttl(&bucket).await.unwrap();
     assert!(left_ms > 99_000_000, "forgotten after {left_ms} ms, it would grant a burst too early");
+}
+
+#[tokio::test]
+async fn what_is_full_again_is_forgotten() {
+    let (queues, budgets) = budgets().await;
+    for n in 0..5 {
+        ask(&budgets, &search_orders(), &format!("job-{n}")).await;
+    }
+    budgets.give_back(&[search_orders()], "job-4").await.unwrap();
+    let keys = BudgetKeys::new(queues.redis().prefix(), &search_orders().name);
+    for key in [keys.bucket, keys.slots, keys.free] {
+        let left_ms: i64 = queues.connection().pttl(&key).await.unwrap();
+        assert!((1..70_000).contains(&left_ms), "{key} lives for {left_ms} ms");
+    }
 }
 
 #[tokio::test]
@@ -154,8 +169,8 @@ async fn budgets_do_not_touch_each_other() {
     let other = Budget { name: "searchOrders:seller-2".to_owned(), ..search_orders() };
     for n in 0..3 {
         let ticket = format!("job-{n}");
-        assert_eq!(budgets.ask(&search_orders(), &ticket).await.unwrap(), Grant::Now);
-        assert_eq!(budgets.ask(&other, &ticket).await.unwrap(), Grant::Now);
+        assert_eq!(ask(&budgets, &search_orders(), &ticket).await, Grant::Now);
+        assert_eq!(ask(&budgets, &other, &ticket).await, Grant::Now);
     }
 }
 
@@ -173,15 +188,162 @@ async fn at_least_97_percent_of_a_plan_are_used_when_more_is_wanted() {
             break;
         }
         queues.clock.set(moment.max(queues.clock.now()));
-        match budgets.ask(&search_orders(), &job.to_string()).await.unwrap() {
+        match ask(&budgets, &search_orders(), &job.to_string()).await {
             Grant::Now => {
                 granted += 1;
                 waiting.push((queues.clock.now(), next_job));
                 next_job += 1;
             }
-            Grant::At(slot) => waiting.push((slot + TimeDelta::milliseconds(job % 40), job)),
+            Grant::At { moment: slot, .. } => waiting.push((slot + TimeDelta::milliseconds(job % 40), job)),
         }
     }
     let plan = 3 + 2 * 300;
     assert!(granted * 100 >= plan * 97 && granted <= plan, "{granted} of {plan}");
+}
+
+#[tokio::test]
+async fn what_is_given_back_goes_to_who_asks_next() {
+    let (queues, budgets) = budgets().await;
+    let one = [search_orders()];
+    for n in 0..6 {
+        ask(&budgets, &search_orders(), &format!("job-{n}")).await;
+    }
+    assert_eq!(budgets.give_back(&one, "job-3").await.unwrap(), 1);
+    assert_eq!(budgets.give_back(&one, "job-4").await.unwrap(), 1);
+    assert_eq!(ask(&budgets, &search_orders(), "next").await, at_ms(500), "the earliest first");
+    assert_eq!(ask(&budgets, &search_orders(), "and next").await, at_ms(1_000));
+    assert_eq!(ask(&budgets, &search_orders(), "and the next").await, at_ms(2_000), "job-5 keeps its own");
+    assert_eq!(ask(&budgets, &search_orders(), "job-3").await, at_ms(2_500), "who gave back asks anew");
+
+    // Given back too late, it has run over: the bucket of the other side would not have saved it up.
+    queues.clock.advance(Duration::from_secs(60));
+    assert_eq!(budgets.give_back(&one, "next").await.unwrap(), 1);
+    let mut granted = Vec::new();
+    for n in 0..4 {
+        granted.push(ask(&budgets, &search_orders(), &format!("late-{n}")).await);
+    }
+    assert_eq!(granted, [Grant::Now, Grant::Now, Grant::Now, at_ms(60_500)]);
+}
+
+#[tokio::test]
+async fn giving_back_twice_or_what_nobody_holds_frees_nothing() {
+    let (_queues, budgets) = budgets().await;
+    let one = [search_orders()];
+    for n in 0..4 {
+        ask(&budgets, &search_orders(), &format!("job-{n}")).await;
+    }
+    assert_eq!(budgets.give_back(&one, "job-0").await.unwrap(), 0, "it was granted: that is used");
+    assert_eq!(budgets.give_back(&one, "job-3").await.unwrap(), 1);
+    assert_eq!(budgets.give_back(&one, "job-3").await.unwrap(), 0);
+    assert_eq!(ask(&budgets, &search_orders(), "a").await, at_ms(500));
+    assert_eq!(ask(&budgets, &search_orders(), "b").await, at_ms(1_000));
+}
+
+#[tokio::test]
+async fn looking_tells_the_level_and_changes_nothing() {
+    let (queues, budgets) = budgets().await;
+    let one = [search_orders()];
+    let full = Level { calls: 3, burst: 3, rate: 2.0, told_until: None, next_free_at: start(), set_aside: 0 };
+    for _ in 0..2 {
+        assert_eq!(look(&budgets).await, full);
+    }
+    let ms = |count| start() + TimeDelta::milliseconds(count);
+    for n in 0..5 {
+        ask(&budgets, &search_orders(), &format!("job-{n}")).await;
+    }
+    let used_up = Level { calls: 0, next_free_at: ms(1_500), set_aside: 2, ..full.clone() };
+    assert_eq!(look(&budgets).await, used_up);
+    budgets.give_back(&one, "job-3").await.unwrap();
+    let with_one_back = Level { next_free_at: ms(500), set_aside: 1, ..used_up };
+    assert_eq!(look(&budgets).await, with_one_back);
+
+    queues.clock.advance(Duration::from_millis(1_500));
+    let later = Level { calls: 2, next_free_at: ms(1_500), set_aside: 1, ..full.clone() };
+    assert_eq!(look(&budgets).await, later, "one was given back, one has come, one is held");
+    assert_eq!(ask(&budgets, &search_orders(), "job-4").await, Grant::Now);
+    queues.clock.advance(Duration::from_secs(60));
+    assert_eq!(look(&budgets).await, Level { next_free_at: ms(61_500), ..full });
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_an_error_and_nothing_is_taken() {
+    let (queues, budgets) = budgets().await;
+    let other = Budget { name: "app".to_owned(), ..search_orders() };
+    let both = [search_orders(), other.clone()];
+    let keys = BudgetKeys::new(queues.redis().prefix(), &other.name);
+    let mut connection = queues.connection();
+    for key in [keys.bucket, keys.slots, keys.free] {
+        let () = connection.set(&key, "garbage").await.unwrap();
+        let error = budgets.ask(&both, "job").await.expect_err("it is a string");
+        assert!(matches!(error, BudgetError::Redis(_)), "{error}");
+        assert!(budgets.drain(&other).await.is_err());
+        assert!(budgets.move_rate(&other, 1.0).await.is_err());
+        assert!(budgets.give_back(&both, "job").await.is_err());
+        assert!(budgets.look(&both).await.is_err());
+        let () = connection.del(&key).await.unwrap();
+    }
+    assert_eq!(calls(&budgets, &both).await, [3, 3]);
+}
+
+#[tokio::test]
+async fn garbage_in_a_bucket_counts_as_nothing() {
+    let (queues, budgets) = budgets().await;
+    let keys = BudgetKeys::new(queues.redis().prefix(), &search_orders().name);
+    let mut connection = queues.connection();
+    for garbage in ["", "text", "nan", "inf", "-inf", "-5", "1e300", "0.5"] {
+        for field in ["next", "interval", "told", "believed", "seen", "last"] {
+            let () = connection.hset(&keys.bucket, field, garbage).await.unwrap();
+        }
+        let () = connection.zadd(&keys.slots, "job", "inf").await.unwrap();
+        let mut grants = Vec::new();
+        for n in 0..4 {
+            grants.push(ask(&budgets, &search_orders(), &format!("job-{n}")).await);
+        }
+        assert_eq!(grants, [Grant::Now, Grant::Now, Grant::Now, at_ms(500)], "{garbage:?}");
+        let () = connection.del(&[&keys.bucket, &keys.slots]).await.unwrap();
+    }
+    // A next moment that nothing which was set aside explains is corrected to an empty bucket.
+    let () = connection.hset(&keys.bucket, "next", "7999999999999999").await.unwrap();
+    assert_eq!(ask(&budgets, &search_orders(), "job").await, at_ms(500));
+}
+
+#[tokio::test]
+async fn rates_and_bursts_at_the_bounds_are_granted_in_whole_microseconds() {
+    let (_queues, budgets) = budgets().await;
+    let budget = |rate, burst| Budget { name: format!("{rate}/{burst}"), rate, burst };
+    let mut number = 0;
+    for (rate, interval_us) in [
+        (1e9, 1),
+        (f64::INFINITY, 1),
+        (1e6, 1),
+        (3.0, 333_334),
+        (1e-6, 1_000_000_000_000),
+        (1e-9, 1_000_000_000_000),
+        (0.0, 1_000_000_000_000),
+        (-1.0, 1_000_000_000_000),
+        (f64::NAN, 1_000_000_000_000),
+    ] {
+        let one = budget(rate, 1);
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            number += 1;
+            answers.push(ask(&budgets, &one, &number.to_string()).await);
+        }
+        let at = |count: i64| Grant::At {
+            moment: start() + TimeDelta::microseconds(count * interval_us),
+            waits_for: 0,
+        };
+        assert_eq!(answers, [Grant::Now, at(1), at(2)], "{rate}");
+
+        let many = budget(rate, u32::MAX);
+        for n in 0..5 {
+            assert_eq!(ask(&budgets, &many, &n.to_string()).await, Grant::Now, "{rate}");
+        }
+        let left = calls(&budgets, &[many]).await[0];
+        // Calls are saved up for 30 years at most.
+        assert!(left >= 990 && left <= u64::from(u32::MAX) - 5, "{rate}: {left}");
+    }
+    let nothing = budget(1.0, 0);
+    assert_eq!(ask(&budgets, &nothing, "a").await, Grant::Now, "a burst is at least one");
+    assert_eq!(ask(&budgets, &nothing, "b").await, at_ms(1_000));
 }

@@ -196,7 +196,7 @@ async fn empty_budgets_are_waited_for() {
     deployment.enqueue(&[asks.clone(), does_not.clone()]).await;
     let budgets = deployment.budgets();
     for ticket in 0..4 {
-        budgets.ask(&count_budget(), &ticket.to_string()).await.unwrap();
+        budgets.ask(&[count_budget()], &ticket.to_string()).await.unwrap();
     }
     let free_at = start() + seconds(400);
     assert_eq!(budgets.next_free(&[count_budget()]).await.unwrap(), [free_at]);

@@ -8,6 +8,9 @@
 mod batches;
 mod budgets;
 mod budgets_model;
+mod budgets_moved;
+mod budgets_processes;
+mod budgets_together;
 mod claims;
 mod dead;
 mod deadlines;
