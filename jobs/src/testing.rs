@@ -16,6 +16,7 @@ use queue::{
     Failure, Job, Outcome, Run,
     limit::Budgets,
     outbox::{self, Cause, NewJob},
+    progress::ProgressTold,
 };
 use runtime::{
     clock::{Clock, SystemClock},
@@ -178,6 +179,8 @@ impl Shop {
             version: J::VERSION,
             trace: None,
             stop: CancellationToken::new(),
+            asked_to_stop: CancellationToken::new(),
+            progress: ProgressTold::default(),
         }
     }
 

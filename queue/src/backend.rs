@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Engine, Policy, Queue, Run, WorkerId,
+    attend::attend,
     envelope::Envelope,
     fetch::Fetcher,
     heartbeat,
@@ -131,6 +132,8 @@ impl Backend {
             hard: settings.shutdown.hard.clone(),
         };
         tokio::spawn(heartbeat::keep(settings.clone(), worker, running.clone(), alive.clone()));
+        tokio::spawn(attend(settings.clone(), worker, running.clone(), alive.clone()));
+        tokio::spawn(stop_all_at(settings.shutdown.hard.clone(), running.clone(), alive.clone()));
         let fetcher = Fetcher {
             slots: Arc::new(Semaphore::new(settings.slots)),
             settings: settings.clone(),
@@ -142,6 +145,13 @@ impl Backend {
         let settler = Settler { settings, worker, running, verdicts, closing: closing.clone() };
         let settler = Some(tokio::spawn(settler.run()));
         Self { tasks, layer, settler, closing, alive }
+    }
+}
+
+/// One watcher for all runs: a token for each, hung under the hard stop, costs more than the run of a small job.
+async fn stop_all_at(hard: CancellationToken, running: Running, alive: CancellationToken) {
+    if alive.run_until_cancelled(hard.cancelled()).await.is_some() {
+        running.stop_all();
     }
 }
 

@@ -107,7 +107,8 @@ pub async fn requeue(
     let requeued = sqlx::query_scalar!(
         r#"
         with requeued as (
-            update jobs set state = 'ready', attempts = 0, crashes = 0, due_at = $2, touched_at = $2, finished_at = null
+            update jobs set state = 'ready', attempts = 0, crashes = 0, due_at = $2, touched_at = $2, finished_at = null,
+                cancel_requested_at = null, progress = null
             where id = $1 and state = 'dead'
             returning id, queue
         ), told as (

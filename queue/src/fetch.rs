@@ -10,6 +10,7 @@ use std::{
 
 use apalis_core::task::{Task, builder::TaskBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     JobId, Run, WorkerId,
@@ -17,7 +18,8 @@ use crate::{
     envelope::Envelope,
     lease::{Claimed, Ended, MAX_CLAIM},
     ledger::Begun,
-    running::Running,
+    progress::ProgressTold,
+    running::{Held, Running},
 };
 
 /// An idle fetcher looks this often even if nobody wakes it.
@@ -123,8 +125,15 @@ impl Fetcher {
                         ended.handed_back.push(id);
                         continue;
                     };
-                    let stop = self.settings.shutdown.hard.child_token();
-                    self.running.add(id, claimed.fence, stop.clone());
+                    let (stop, asked_to_stop) = (CancellationToken::new(), CancellationToken::new());
+                    let progress = ProgressTold::default();
+                    let held = Held {
+                        fence: claimed.fence,
+                        stop: stop.clone(),
+                        asked_to_stop: asked_to_stop.clone(),
+                        progress: progress.clone(),
+                    };
+                    self.running.add(id, held, &self.settings.shutdown.hard);
                     let run = Run {
                         id,
                         attempt: attempts + 1,
@@ -133,6 +142,8 @@ impl Fetcher {
                         version: envelope.version,
                         trace: trace.map(|enqueued| enqueued.child(rand::random())),
                         stop,
+                        asked_to_stop,
+                        progress,
                     };
                     let policy = (self.settings.policy)(&envelope.kind);
                     let claim = Claim { envelope, run, policy, permit };

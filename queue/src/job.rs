@@ -17,6 +17,7 @@ use crate::{
     limit::Budget,
     outbox::{Cause, NewJob},
     policy::{Policy, Queue},
+    progress::ProgressTold,
     schedule::Schedule,
     trace::TraceContext,
 };
@@ -84,8 +85,13 @@ pub struct Run {
     pub version: u8,
     /// The span of this run, where the job belongs to a trace.
     pub trace: Option<TraceContext>,
-    /// Cancelled when the run should stop: the worker stops, or its lease is lost.
+    /// Cancelled when the run is dropped: the worker stops, or its lease is lost.
     pub stop: CancellationToken,
+    /// Cancelled when somebody wants the job cancelled: a long run looks at it between its steps, and ends with
+    /// [`Failure::cancel`]. One that does not is dropped after [`cancel::GRACE`](crate::cancel::GRACE).
+    pub asked_to_stop: CancellationToken,
+    /// Where the run tells how far it has come.
+    pub progress: ProgressTold,
 }
 
 /// Why a payload was not accepted.
@@ -480,6 +486,8 @@ mod tests {
             version,
             trace: None,
             stop: CancellationToken::new(),
+            asked_to_stop: CancellationToken::new(),
+            progress: ProgressTold::default(),
         }
     }
 

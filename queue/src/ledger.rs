@@ -17,7 +17,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::{
-    JobId, WorkerId, expiry, memory::ledger::MemoryLedger, retry::Verdict, storable, trace::TraceContext,
+    JobId, State, WorkerId, expiry, memory::ledger::MemoryLedger, progress::Progress, retry::Verdict,
+    storable, trace::TraceContext,
 };
 
 /// What the ledger says when a run wants to begin.
@@ -172,7 +173,9 @@ impl Ledger {
         let rows = sqlx::query!(
             r#"
             with lost as (
-                select jobs.id, given.worker, given.most, jobs.crashes + 1 >= given.most as dead
+                select jobs.id, given.worker, given.most,
+                    case when jobs.cancel_requested_at is not null then 'cancelled'
+                        when jobs.crashes + 1 >= given.most then 'dead' else 'running' end as becomes
                 from jobs join unnest($1::uuid[], $2::uuid[], $3::int[]) as given (id, worker, most) on given.id = jobs.id
                 where jobs.state = 'running' and jobs.worker = given.worker and jobs.fence < $5
                 for update of jobs
@@ -183,14 +186,14 @@ impl Ledger {
             )
             update jobs set
                 crashes = jobs.crashes + 1, fence = $5, touched_at = $6,
-                state = case when dead then 'dead' else 'running' end,
-                finished_at = case when dead then $6 end,
-                last_error = case when dead
+                state = lost.becomes,
+                finished_at = case when lost.becomes <> 'running' then $6 end,
+                last_error = case when lost.becomes = 'dead'
                     then 'the job was running each of the ' || lost.most || ' times that its worker was lost'
                     else last_error end,
                 worker = $4, started_at = $6, waits_for = null
             from lost where jobs.id = lost.id
-            returning jobs.id, jobs.attempts, jobs.crashes, jobs.deadline_at, jobs.traceparent, lost.dead as "dead!"
+            returning jobs.id, jobs.attempts, jobs.crashes, jobs.deadline_at, jobs.traceparent, lost.becomes as "becomes!"
             "#,
             &ids,
             &from,
@@ -204,7 +207,7 @@ impl Ledger {
         Ok(rows
             .into_iter()
             .map(|row| {
-                let answer = if row.dead {
+                let answer = if row.becomes != State::Running.name() {
                     Begun::Finished
                 } else {
                     Begun::Run {
@@ -217,6 +220,61 @@ impl Ledger {
                 (JobId(row.id), answer)
             })
             .collect())
+    }
+
+    /// Writes how far runs have come; of those that have ended meanwhile, nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_progress(&self, told: &[(JobId, i64, Progress)]) -> Result<(), sqlx::Error> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        let pool = match &self.side {
+            Side::Postgres(pool) => pool,
+            Side::Memory(memory) => {
+                memory.note_progress(told);
+                return Ok(());
+            }
+            Side::None => return Ok(()),
+        };
+        let ids: Vec<_> = told.iter().map(|(id, ..)| id.0).collect();
+        let fences: Vec<_> = told.iter().map(|(_, fence, _)| *fence).collect();
+        let progress: Vec<_> =
+            told.iter().map(|(.., progress)| serde_json::to_value(progress).unwrap_or_default()).collect();
+        sqlx::query!(
+            r#"
+            update jobs set progress = given.progress
+            from unnest($1::uuid[], $2::bigint[], $3::jsonb[]) as given (id, fence, progress)
+            where jobs.id = given.id and jobs.fence = given.fence
+                and case jobs.state when 'running' then true else false end
+            "#,
+            &ids,
+            &fences,
+            &progress,
+        )
+        .execute(pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Which of a worker's running jobs somebody wants cancelled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cancel_requested(&self, worker: WorkerId) -> Result<Vec<JobId>, sqlx::Error> {
+        let pool = match &self.side {
+            Side::Postgres(pool) => pool,
+            Side::Memory(memory) => return Ok(memory.cancel_requested(worker)),
+            Side::None => return Ok(Vec::new()),
+        };
+        let ids = sqlx::query_scalar!(
+            "select id from jobs where worker = $1 and cancel_requested_at is not null and state = 'running'",
+            worker.0
+        )
+        .fetch_all(pool)
+        .await?;
+        Ok(ids.into_iter().map(JobId).collect())
     }
 
     /// Settles runs. One that ended by itself starts the count of crashes anew. Returns the jobs it accepted, now or
@@ -344,14 +402,18 @@ async fn settle(
         r#"
         with settled as (
             update jobs set
-                state = given.state, report = given.report, touched_at = $9::timestamptz,
+                state = case when jobs.cancel_requested_at is not null and given.state <> 'done'
+                    then 'cancelled' else given.state end,
+                report = given.report, touched_at = $9::timestamptz,
                 last_error = coalesce(given.error, jobs.last_error),
                 due_at = coalesce(given.due_at, jobs.due_at),
                 waits_for = given.waits_for,
                 attempts = jobs.attempts + (given.decision is not null)::int,
                 snoozes = jobs.snoozes + (given.state = 'delayed' and given.decision is null)::int,
                 crashes = case when given.state = 'delayed' then 0 else jobs.crashes end,
-                finished_at = case when given.state in ('done', 'dead', 'cancelled') then $9::timestamptz end
+                finished_at = case
+                    when given.state in ('done', 'dead', 'cancelled') or jobs.cancel_requested_at is not null
+                    then $9::timestamptz end
             from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
                 as given (id, fence, state, report, error, decision, due_at, waits_for)
             where jobs.id = given.id and jobs.fence = given.fence

@@ -4,8 +4,10 @@
 //! Redis holds only what is ready, delayed or leased. `docs/ARCHITECTURE.md` draws how a job flows; each script in `lua/`
 //! states its contract.
 
+mod attend;
 pub mod backend;
 pub mod batch;
+pub mod cancel;
 pub mod controls;
 pub mod dead;
 pub mod deadline;
@@ -25,6 +27,7 @@ pub mod limit;
 mod memory;
 pub mod outbox;
 pub mod policy;
+pub mod progress;
 pub mod prune;
 pub mod ready;
 pub mod reconcile;

@@ -8,12 +8,20 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::JobId;
+use crate::{
+    JobId,
+    progress::{Progress, ProgressTold},
+};
 
+/// What is known of a run.
 #[derive(Debug, Clone)]
-struct Held {
-    fence: i64,
-    stop: CancellationToken,
+pub(crate) struct Held {
+    pub(crate) fence: i64,
+    /// Drops it.
+    pub(crate) stop: CancellationToken,
+    /// Asks it to stop.
+    pub(crate) asked_to_stop: CancellationToken,
+    pub(crate) progress: ProgressTold,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +54,35 @@ impl Running {
         known.runs.contains_key(&id) || known.claimed.contains(&id)
     }
 
-    pub(crate) fn add(&self, id: JobId, fence: i64, stop: CancellationToken) {
-        self.lock().runs.insert(id, Held { fence, stop });
+    /// A run begins. After the hard stop it is dropped at once.
+    pub(crate) fn add(&self, id: JobId, held: Held, hard: &CancellationToken) {
+        let stop = held.stop.clone();
+        self.lock().runs.insert(id, held);
+        // Looked at after the insertion: whoever stops all comes before or after both.
+        if hard.is_cancelled() {
+            stop.cancel();
+        }
+    }
+
+    /// Drops every run, at the hard stop.
+    pub(crate) fn stop_all(&self) {
+        self.lock().runs.values().for_each(|run| run.stop.cancel());
+    }
+
+    /// Asks runs to stop by themselves.
+    pub(crate) fn ask_to_stop(&self, ids: &[JobId]) {
+        let known = self.lock();
+        ids.iter().filter_map(|id| known.runs.get(id)).for_each(|run| run.asked_to_stop.cancel());
+    }
+
+    /// What runs have told since the last time.
+    pub(crate) fn progress_told(&self) -> Vec<(JobId, i64, Progress)> {
+        let known = self.lock();
+        known.runs.iter().filter_map(|(id, run)| Some((*id, run.fence, run.progress.take()?))).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().runs.is_empty()
     }
 
     pub(crate) fn contains(&self, id: JobId) -> bool {

@@ -22,6 +22,7 @@ use tower_service::Service;
 use crate::{
     JobId, WorkerId,
     backend::{Claim, Settings},
+    cancel::GRACE,
     failure::Failure,
     lease::Ended,
     ledger::Settled,
@@ -80,7 +81,7 @@ where
         let running = self.inner.call(task);
         Box::pin(async move {
             let started = Instant::now();
-            let stop = run.stop.clone();
+            let (stop, asked_to_stop) = (run.stop.clone(), run.asked_to_stop.clone());
             let spawned = tokio::spawn(async move {
                 let stopped = || {
                     RunFailed(if layer.hard.is_cancelled() {
@@ -97,6 +98,10 @@ where
                     biased;
                     result = running => result.map_err(Into::into),
                     () = stop.cancelled() => Err(stopped().into()),
+                    () = overdue(&asked_to_stop) => Err(RunFailed(Failure::cancel(format!(
+                        "the run did not stop within {} s after it was asked to",
+                        GRACE.as_secs()
+                    ))).into()),
                 }
             });
             let result = match spawned.await {
@@ -110,6 +115,12 @@ where
             layer.verdicts.send(settled).await.map_err(|_| "the settler is gone".into())
         })
     }
+}
+
+/// Ends when a run that was asked to stop has gone on for too long.
+async fn overdue(asked_to_stop: &CancellationToken) {
+    asked_to_stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 fn note(verdict: &Verdict, kind: &str, queue: &'static str, took: Duration) {

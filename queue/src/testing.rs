@@ -17,6 +17,7 @@ use crate::{
     ledger::{Begun, Ledger, Settled},
     memory::ledger::MemoryLedger,
     outbox::{Cause, NewJob},
+    progress::ProgressTold,
     retry::{RunFailed, Verdict, verdict},
 };
 
@@ -50,6 +51,11 @@ impl TestLedger {
     #[must_use]
     pub fn get(&self, id: JobId) -> Option<Remembered> {
         self.memory.get(id)
+    }
+
+    /// Cancels a job that has not ended. Returns whether there was one.
+    pub fn cancel(&self, id: JobId) -> bool {
+        self.memory.cancel(id).is_some()
     }
 
     /// How many jobs are in each state.
@@ -192,6 +198,11 @@ impl<C: Send + Sync + 'static> TestEngine<C> {
         runs
     }
 
+    /// Cancels a job that has not ended. Returns whether there was one.
+    pub fn cancel(&self, id: JobId) -> bool {
+        self.ledger.cancel(id)
+    }
+
     /// Lets time pass, then runs what is ready.
     pub async fn advance(&self, time: Duration) -> usize {
         self.clock.advance(time);
@@ -234,6 +245,8 @@ impl<C: Send + Sync + 'static> TestEngine<C> {
                 version: envelope.version,
                 trace: *trace,
                 stop: CancellationToken::new(),
+                asked_to_stop: CancellationToken::new(),
+                progress: ProgressTold::default(),
             };
             let verdict = self.verdict(&envelope, run, *attempts).await;
             match &verdict {

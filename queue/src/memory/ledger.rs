@@ -11,8 +11,10 @@ use serde_json::Value;
 use super::lock;
 use crate::{
     JobId, State, WorkerId,
+    cancel::Cancelled,
     ledger::{Begun, CLOCK_SLACK, Settled},
     outbox::NewJob,
+    progress::Progress,
     retry::Verdict,
 };
 
@@ -37,6 +39,9 @@ pub struct Remembered {
     pub errors: Vec<String>,
     /// What it waits for, where it is delayed.
     pub waits_for: Option<String>,
+    /// How far its last run has told that it came.
+    pub progress: Option<Progress>,
+    cancel_requested: bool,
     fence: i64,
     worker: Option<WorkerId>,
 }
@@ -61,6 +66,8 @@ impl MemoryLedger {
             report: None,
             errors: Vec::new(),
             waits_for: None,
+            progress: None,
+            cancel_requested: false,
             fence: 0,
             worker: None,
         };
@@ -124,8 +131,8 @@ impl MemoryLedger {
             job.crashes += 1;
             job.errors.push("the worker that ran the job was lost".to_owned());
             job.start(worker, fence);
-            if job.crashes >= *most {
-                job.state = State::Dead;
+            if job.cancel_requested || job.crashes >= *most {
+                job.state = if job.cancel_requested { State::Cancelled } else { State::Dead };
                 job.due_at = now;
                 begun.insert(*id, Begun::Finished);
             } else {
@@ -133,6 +140,36 @@ impl MemoryLedger {
             }
         }
         begun
+    }
+
+    /// As `cancel::cancel`; `None` when the job has ended or is not known.
+    pub(crate) fn cancel(&self, id: JobId) -> Option<Cancelled> {
+        let mut jobs = lock(&self.jobs);
+        let job = jobs.get_mut(&id).filter(|job| !job.state.finished())?;
+        job.cancel_requested = true;
+        if job.state == State::Running {
+            return Some(Cancelled::Asked);
+        }
+        job.state = State::Cancelled;
+        Some(Cancelled::AtOnce)
+    }
+
+    pub(crate) fn cancel_requested(&self, worker: WorkerId) -> Vec<JobId> {
+        let jobs = lock(&self.jobs);
+        let asked = jobs
+            .values()
+            .filter(|job| job.cancel_requested && job.state == State::Running && job.worker == Some(worker));
+        asked.map(|job| job.job.id).collect()
+    }
+
+    pub(crate) fn note_progress(&self, told: &[(JobId, i64, Progress)]) {
+        let mut jobs = lock(&self.jobs);
+        for (id, fence, progress) in told {
+            let job = jobs.get_mut(id).filter(|job| job.fence == *fence && job.state == State::Running);
+            if let Some(job) = job {
+                job.progress = Some(progress.clone());
+            }
+        }
     }
 
     pub(crate) fn settle(&self, settled: &[Settled]) -> HashSet<JobId> {
@@ -167,6 +204,9 @@ impl Remembered {
 
     fn settle(&mut self, verdict: &Verdict) {
         self.state = state_after(verdict);
+        if self.cancel_requested && self.state != State::Done {
+            self.state = State::Cancelled;
+        }
         match verdict {
             Verdict::Done { report } => self.report = Some(report.clone()),
             Verdict::Retry { due_at, error } => {

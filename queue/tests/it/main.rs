@@ -11,6 +11,7 @@ mod budgets_model;
 mod budgets_moved;
 mod budgets_processes;
 mod budgets_together;
+mod cancel;
 mod claims;
 mod dead;
 mod deadlines;
