@@ -4,12 +4,14 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod controls;
 mod database;
 mod dead;
 mod deadlines;
 mod delay;
 mod enqueue;
 mod jobs;
+mod redis;
 mod sellers;
 mod serve;
 mod setup;
@@ -49,6 +51,10 @@ enum Command {
     #[command(subcommand)]
     Dead(dead::Dead),
     Deadlines(deadlines::Deadlines),
+    Pause(controls::Pause),
+    Resume(controls::Resume),
+    Limit(controls::Limit),
+    Controls(controls::Controls),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
     Serve(serve::Serve),
@@ -77,6 +83,10 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Job(job) => job.run(answers).await,
         Command::Dead(dead) => dead.run(answers).await,
         Command::Deadlines(deadlines) => deadlines.run(answers).await,
+        Command::Pause(pause) => pause.run(answers).await,
+        Command::Resume(resume) => resume.run(answers).await,
+        Command::Limit(limit) => limit.run(answers).await,
+        Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }

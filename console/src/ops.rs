@@ -4,10 +4,13 @@
 //! that there is no change without a name and a reason. Times are handed in.
 
 pub mod act;
+pub mod cancel;
+pub mod controls;
 pub mod counts;
 pub mod dead;
 pub mod deadlines;
 pub mod enqueue;
+pub mod explain;
 pub mod jobs;
 pub mod overview;
 pub mod sellers;

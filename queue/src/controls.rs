@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use redis::{AsyncCommands, RedisResult};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::{engine::RedisSide, policy::Policy, policy::Queue, scripts};
@@ -34,7 +35,8 @@ pub struct Controls {
 }
 
 /// What a control is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "scope", content = "subject", rename_all = "snake_case")]
 pub enum Scope {
     /// The whole queue.
     Queue,
@@ -208,9 +210,12 @@ pub async fn set_paused(
     paused: bool,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
+    // Where nothing was ever said, there is nothing to take back.
     let changed = sqlx::query!(
         r#"
-        insert into controls as c (queue, scope, subject, paused, changed_at) values ($1, $2, $3, $4, $5)
+        insert into controls as c (queue, scope, subject, paused, changed_at)
+        select $1, $2, $3, $4, $5
+        where $4 or exists (select from controls where queue = $1 and scope = $2 and subject = $3)
         on conflict (queue, scope, subject) do update set paused = $4, changed_at = $5 where c.paused <> $4
         "#,
         queue.name(),
@@ -227,7 +232,7 @@ pub async fn set_paused(
 }
 
 /// Sets how many jobs run at once: of a kind, for a group, or (scope queue) for each group. `None` takes the limit away,
-/// and the kind's own comes back.
+/// and the kind's own comes back. Returns whether that changed anything.
 ///
 /// # Errors
 /// When the database fails.
@@ -237,11 +242,15 @@ pub async fn set_limit(
     scope: &Scope,
     most: Option<u32>,
     now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
+) -> Result<bool, sqlx::Error> {
+    let changed = sqlx::query!(
         r#"
-        insert into controls (queue, scope, subject, max_running, changed_at) values ($1, $2, $3, $4, $5)
+        insert into controls as c (queue, scope, subject, max_running, changed_at)
+        select $1, $2, $3, $4, $5
+        where $4::integer is not null
+            or exists (select from controls where queue = $1 and scope = $2 and subject = $3)
         on conflict (queue, scope, subject) do update set max_running = $4, changed_at = $5
+            where c.max_running is distinct from $4
         "#,
         queue.name(),
         scope.name(),
@@ -250,8 +259,10 @@ pub async fn set_limit(
         now,
     )
     .execute(&mut *connection)
-    .await?;
-    drop_idle(connection).await
+    .await?
+    .rows_affected();
+    drop_idle(connection).await?;
+    Ok(changed > 0)
 }
 
 /// A row that says nothing is no row.

@@ -93,7 +93,7 @@ pub enum Reason {
 #[derive(Debug, Error)]
 pub enum ExplainError {
     /// The ledger does not know it.
-    #[error("there is no job {0}; `amzigo jobs list` shows the last ones")]
+    #[error("there is no job {0}; `amzigo jobs` shows the last ones")]
     Unknown(JobId),
     /// The database failed.
     #[error("could not read the job")]
