@@ -4,12 +4,14 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod cancel;
 mod controls;
 mod database;
 mod dead;
 mod deadlines;
 mod delay;
 mod enqueue;
+mod explain;
 mod jobs;
 mod redis;
 mod sellers;

@@ -1,21 +1,55 @@
 //! `amzigo jobs` and `amzigo job`: what the ledger knows.
 
-use clap::Args;
-use queue::{JobId, Queue, State};
+use clap::{Args, Subcommand};
+use queue::{JobId, Queue, State, failure, progress::Progress};
+use serde::Serialize;
+use sqlx::PgConnection;
 
 use super::{
     answer::{self, Answers},
+    cancel::Cancel,
     database,
+    explain::Explain,
+    redis,
     stop::Stop,
 };
-use crate::ops::jobs::{self, Filter, JobRecord, MAX_PAGE};
+use crate::ops::{
+    explain::{self, Explained},
+    jobs::{self, Filter, JobRecord, MAX_PAGE},
+};
 
-/// List jobs, the last enqueued first.
+/// List jobs, the last enqueued first; or ask about one, or cancel it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo jobs --state running\n  amzigo jobs --kind sync_orders --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --limit 20\n  amzigo jobs --json --limit 500 --before 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10   # the next page"
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  amzigo jobs --state running\n  amzigo jobs --kind sync_orders --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --limit 20\n  amzigo jobs --json --limit 500 --before 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10   # the next page\n  amzigo jobs explain 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10   # why it waits"
 )]
 pub(super) struct Jobs {
+    #[command(subcommand)]
+    one: Option<One>,
+    #[command(flatten)]
+    list: List,
+}
+
+/// What can be asked and done about one job.
+#[derive(Debug, Subcommand)]
+enum One {
+    Explain(Explain),
+    Cancel(Cancel),
+}
+
+impl Jobs {
+    pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
+        match self.one {
+            None => self.list.run(answers).await,
+            Some(One::Explain(explain)) => explain.run(answers).await,
+            Some(One::Cancel(cancel)) => cancel.run(answers).await,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct List {
     /// Only this kind.
     #[arg(long)]
     kind: Option<String>,
@@ -36,8 +70,8 @@ pub(super) struct Jobs {
     before: Option<JobId>,
 }
 
-impl Jobs {
-    pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
+impl List {
+    async fn run(self, answers: Answers) -> Result<(), Stop> {
         let pool = database::migrated_pool().await?;
         let filter = Filter {
             kind: self.kind,
@@ -72,7 +106,7 @@ impl Jobs {
     }
 }
 
-/// Show everything that is known of a job, with every error it had.
+/// Show everything that is known of a job, with every error it had; of one that has not ended, also why it waits.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  amzigo job 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10")]
 pub(super) struct Job {
@@ -96,10 +130,35 @@ pub(super) async fn show(id: JobId, answers: Answers) -> Result<(), Stop> {
             "there is no job {id}; `amzigo jobs` lists those that there are"
         )));
     };
-    answers.give(&job, describe)
+    let (why, why_unknown) = match why(&mut connection, &job).await {
+        Ok(why) => (why, None),
+        Err(unknown) => (Vec::new(), Some(unknown)),
+    };
+    answers.give(&Shown { job, why, why_unknown }, describe)
 }
 
-fn describe(job: &JobRecord) -> String {
+/// A job, and what stands between it and its run.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    job: JobRecord,
+    /// The strongest reason first; of a job that has ended, nothing.
+    why: Vec<Explained>,
+    /// Why that cannot be told.
+    why_unknown: Option<String>,
+}
+
+/// Redis may be away or not set up here; the job is shown all the same.
+async fn why(connection: &mut PgConnection, job: &JobRecord) -> Result<Vec<Explained>, String> {
+    if job.finished_at.is_some() {
+        return Ok(Vec::new());
+    }
+    let engine = redis::engine().await.map_err(|error| failure::chain(&error))?;
+    explain::why(connection, &engine, job.id).await.map_err(|error| failure::chain(&error))
+}
+
+fn describe(shown: &Shown) -> String {
+    let Shown { job, why, why_unknown } = shown;
     let mut facts = answer::table(&["job", &job.id.to_string()]);
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -109,6 +168,17 @@ fn describe(job: &JobRecord) -> String {
     fact("kind", Some(job.kind.clone()));
     fact("state", Some(job.state.clone()));
     fact("waits for", job.waits_for.clone());
+    for (n, reason) in why.iter().enumerate() {
+        let advice = reason.advice.as_ref().map(|advice| format!(" → {advice}")).unwrap_or_default();
+        fact(if n == 0 { "why" } else { "and" }, Some(format!("{}{advice}", reason.says)));
+    }
+    fact("why", why_unknown.as_ref().map(|unknown| format!("cannot be told: {unknown}")));
+    fact("progress", job.progress.as_ref().map(progress));
+    fact("cancel", job.cancel.as_ref().map(|request| {
+        let by = request.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let reason = request.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("asked for at {}{by}{reason}", answer::moment(request.at))
+    }));
     fact("queue", Some(job.queue.clone()));
     fact("for", Some(job.group.clone()));
     fact("payload", Some(job.payload.to_string()));
@@ -162,4 +232,33 @@ fn describe(job: &JobRecord) -> String {
         shown.push_str(&runs.trim_fmt());
     }
     shown
+}
+
+/// `120 of 400 (30 %): reading the report`.
+fn progress(told: &Progress) -> String {
+    let far = match told.total {
+        Some(total) if total > 0 => {
+            let percent = u128::from(told.done.min(total)) * 100 / u128::from(total);
+            format!("{} of {total} ({percent} %)", told.done)
+        }
+        _ => told.done.to_string(),
+    };
+    let message = told.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    format!("{far}{message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_with_and_without_a_total() {
+        let told = |done, total, message: Option<&str>| {
+            progress(&Progress { done, total, message: message.map(str::to_owned) })
+        };
+        assert_eq!(told(120, Some(400), Some("reading")), "120 of 400 (30 %): reading");
+        assert_eq!(told(7, None, None), "7");
+        assert_eq!(told(7, Some(0), None), "7");
+        assert_eq!(told(u64::MAX, Some(3), None), format!("{} of 3 (100 %)", u64::MAX));
+    }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use queue::{
     BatchId, JobId, Queue, State, WorkerId,
     dead::{self, FailedRun},
+    progress::Progress,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -67,6 +68,17 @@ pub struct Page {
     pub next: Option<JobId>,
 }
 
+/// That somebody wants a job cancelled.
+#[derive(Debug, Clone, Serialize)]
+pub struct CancelRequest {
+    /// Since when.
+    pub at: DateTime<Utc>,
+    /// Who; `None` where it was not done through the console.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
 /// Everything that is known of a job.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobRecord {
@@ -122,6 +134,10 @@ pub struct JobRecord {
     pub finished_at: Option<DateTime<Utc>>,
     /// Why it is delayed.
     pub waits_for: Option<String>,
+    /// How far its last run has told that it came.
+    pub progress: Option<Progress>,
+    /// Where somebody wanted it cancelled.
+    pub cancel: Option<CancelRequest>,
     /// What the run that finished it reports.
     pub report: Option<Value>,
     /// The last failed run's error.
@@ -185,8 +201,14 @@ pub async fn show(
             end as "unique",
             idempotency_key, cause, caused_by as "caused_by: JobId", created_at, touched_at, due_at,
             deadline_at, expires_at, batch_id as "batch: BatchId", traceparent, payload_version, started_at, finished_at, waits_for, report, last_error,
+            progress, cancel_requested_at, acts.actor as "cancelled_by?", acts.reason as "cancel_reason?",
             exists (select from outbox where outbox.job_id = jobs.id) as "in_outbox!"
-        from jobs where id = $1
+        from jobs left join lateral (
+            select actor, reason from audit_log
+            where cancel_requested_at is not null and target = jobs.id::text and action = 'jobs.cancel'
+            order by audit_log.id desc limit 1
+        ) as acts on true
+        where id = $1
         "#,
         id.0
     )
@@ -225,6 +247,13 @@ pub async fn show(
         started_at: row.started_at,
         finished_at: row.finished_at,
         waits_for: row.waits_for,
+        // A newer release may write more; what cannot be read is not shown.
+        progress: row.progress.and_then(|told| serde_json::from_value(told).ok()),
+        cancel: row.cancel_requested_at.map(|at| CancelRequest {
+            at,
+            by: row.cancelled_by,
+            reason: row.cancel_reason,
+        }),
         report: row.report,
         last_error: row.last_error,
         in_outbox: row.in_outbox,
