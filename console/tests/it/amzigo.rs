@@ -166,7 +166,7 @@ pub(crate) struct Serving {
     child: Child,
     pub(crate) address: String,
     http: reqwest::Client,
-    _redis: TestRedis,
+    redis: Option<TestRedis>,
 }
 
 /// An HTTP answer.
@@ -179,10 +179,17 @@ pub(crate) struct Page {
 impl Serving {
     pub(crate) async fn start(amzigo: &Amzigo) -> Self {
         let redis = TestRedis::new().await;
+        let mut serving = Self::start_on(amzigo, &redis.url, redis.redis.prefix());
+        serving.redis = Some(redis);
+        serving
+    }
+
+    /// On a Redis that the test looks after.
+    pub(crate) fn start_on(amzigo: &Amzigo, redis_url: &str, prefix: &str) -> Self {
         let mut child = amzigo
             .command(&["serve", "--listen", "127.0.0.1:0"])
-            .env("REDIS_URL", &redis.url)
-            .env("AMZIGO_PREFIX", redis.redis.prefix())
+            .env("REDIS_URL", redis_url)
+            .env("AMZIGO_PREFIX", prefix)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -194,7 +201,7 @@ impl Serving {
         let said: Value = serde_json::from_str(&line).expect("the first line is JSON");
         let address = said["address"].as_str().expect("an address").to_owned();
         let http = reqwest::Client::builder().build().expect("a plain client");
-        Self { child, address, http, _redis: redis }
+        Self { child, address, http, redis: None }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Page {

@@ -1,7 +1,11 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
+mod cancel;
 mod commands;
+mod controls;
 mod dead_letters;
 mod deadlines;
+mod deployment;
+mod explain;
 mod pages;
