@@ -4,6 +4,7 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod budgets;
 mod cancel;
 mod controls;
 mod database;
@@ -53,6 +54,7 @@ enum Command {
     #[command(subcommand)]
     Dead(dead::Dead),
     Deadlines(deadlines::Deadlines),
+    Budgets(budgets::Budgets),
     Pause(controls::Pause),
     Resume(controls::Resume),
     Limit(controls::Limit),
@@ -85,6 +87,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Job(job) => job.run(answers).await,
         Command::Dead(dead) => dead.run(answers).await,
         Command::Deadlines(deadlines) => deadlines.run(answers).await,
+        Command::Budgets(budgets) => budgets.run(answers).await,
         Command::Pause(pause) => pause.run(answers).await,
         Command::Resume(resume) => resume.run(answers).await,
         Command::Limit(limit) => limit.run(answers).await,

@@ -4,6 +4,8 @@
 //! that there is no change without a name and a reason. Times are handed in.
 
 pub mod act;
+pub mod batches;
+pub mod budgets;
 pub mod cancel;
 pub mod controls;
 pub mod counts;

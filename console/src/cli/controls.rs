@@ -230,11 +230,8 @@ fn table(all: &[Control]) -> String {
             Scope::Kind(name) => format!("kind {name}"),
             Scope::Group(name) => format!("group {name}"),
         };
-        let what = if control.in_force {
-            control.says()
-        } else {
-            format!("{} (not in force)", control.says())
-        };
+        let what =
+            if control.in_force { control.says() } else { format!("{} (not in force)", control.says()) };
         let decided = control.decided.as_ref();
         let by = decided.map_or("its policy", |decided| decided.by.as_deref().unwrap_or("unknown"));
         table.add_row([

@@ -174,11 +174,14 @@ fn describe(shown: &Shown) -> String {
     }
     fact("why", why_unknown.as_ref().map(|unknown| format!("cannot be told: {unknown}")));
     fact("progress", job.progress.as_ref().map(progress));
-    fact("cancel", job.cancel.as_ref().map(|request| {
-        let by = request.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        let reason = request.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        format!("asked for at {}{by}{reason}", answer::moment(request.at))
-    }));
+    fact(
+        "cancel",
+        job.cancel.as_ref().map(|request| {
+            let by = request.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            let reason = request.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("asked for at {}{by}{reason}", answer::moment(request.at))
+        }),
+    );
     fact("queue", Some(job.queue.clone()));
     fact("for", Some(job.group.clone()));
     fact("payload", Some(job.payload.to_string()));

@@ -35,6 +35,29 @@ pub async fn list(
     escalations::watched(connection, &CATALOG, i64::from(most), now).await
 }
 
+/// How many jobs that are not at a good end have reached each level, as escalated, the worst first. A job counts once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn at_risk(connection: &mut PgConnection) -> Result<Vec<(Level, i64)>, sqlx::Error> {
+    let calmest_first: Vec<_> = Level::ALL.iter().map(|level| level.name().to_owned()).collect();
+    let reached = sqlx::query!(
+        r#"
+        select level as "level!", count(*) as "jobs!" from deadlines cross join lateral (
+            select level from escalations
+            where escalations.job_id = deadlines.job_id and escalations.deadline_at = deadlines.deadline_at
+            order by array_position($1::text[], level) desc limit 1
+        ) as worst
+        group by level order by array_position($1::text[], level) desc
+        "#,
+        &calmest_first,
+    )
+    .fetch_all(connection)
+    .await?;
+    // The table's own check leaves no other level.
+    Ok(reached.into_iter().filter_map(|row| Some((row.level.parse().ok()?, row.jobs))).collect())
+}
+
 /// How a job stands to its deadline; `None` when it has none.
 ///
 /// # Errors

@@ -87,12 +87,21 @@ impl Place<'_> {
                 let since = since.map(|at| format!(" since {}", moment(at))).unwrap_or_default();
                 match lease_until {
                     Some(end) => (
-                        format!("worker {worker} runs it{since}; its lease lasts until {} and is renewed while the worker lives", moment(*end)),
-                        Some(format!("`amzigo job {id}` shows how far it has come; `amzigo jobs cancel {id} --reason '…'` asks it to stop")),
+                        format!(
+                            "worker {worker} runs it{since}; its lease lasts until {} and is renewed while the worker lives",
+                            moment(*end)
+                        ),
+                        Some(format!(
+                            "`amzigo job {id}` shows how far it has come; `amzigo jobs cancel {id} --reason '…'` asks it to stop"
+                        )),
                     ),
                     None => (
-                        format!("worker {worker} ran it{since} and no longer holds its lease: another worker takes it over within seconds"),
-                        Some(format!("if that does not happen, {SCHEDULER}, and see that a worker is on queue {queue}")),
+                        format!(
+                            "worker {worker} ran it{since} and no longer holds its lease: another worker takes it over within seconds"
+                        ),
+                        Some(format!(
+                            "if that does not happen, {SCHEDULER}, and see that a worker is on queue {queue}"
+                        )),
                     ),
                 }
             }
@@ -105,7 +114,8 @@ impl Place<'_> {
                 Some(format!("that takes milliseconds while a scheduler leads; if it stays, {SCHEDULER}")),
             ),
             Reason::NotInRedis => (
-                "Redis does not hold it; the scheduler's next census puts it back, within five minutes".to_owned(),
+                "Redis does not hold it; the scheduler's next census puts it back, within five minutes"
+                    .to_owned(),
                 Some(format!("if it stays, {SCHEDULER}")),
             ),
             Reason::QueueClosed => (
@@ -122,7 +132,10 @@ impl Place<'_> {
                 self.full(&Scope::Group((*group).to_owned()), &format!("group {group}"), *running, *most)
             }
             Reason::GroupOfKindAtLimit { running, most } => (
-                format!("{} of kind {kind} for group {group}, which is as many as its policy lets", run(*running, *most)),
+                format!(
+                    "{} of kind {kind} for group {group}, which is as many as its policy lets",
+                    run(*running, *most)
+                ),
                 None,
             ),
             Reason::NoWorker => (
@@ -141,7 +154,9 @@ impl Place<'_> {
                         ahead(groups_ahead, "other group"),
                         ahead(&Some(*other_rings), "other line"),
                     ),
-                    Some(format!("if it is too long, start another worker on queue {queue}, or pause what may wait")),
+                    Some(format!(
+                        "if it is too long, start another worker on queue {queue}, or pause what may wait"
+                    )),
                 )
             }
         }
@@ -176,7 +191,9 @@ impl Place<'_> {
         let own = self.said(scope, true).map(|control| (control, scope));
         let of_each = || {
             let queue = &Scope::Queue;
-            matches!(scope, Scope::Group(_)).then(|| self.said(queue, true).map(|control| (control, queue))).flatten()
+            matches!(scope, Scope::Group(_))
+                .then(|| self.said(queue, true).map(|control| (control, queue)))
+                .flatten()
         };
         let running = run(running, most);
         match own.or_else(of_each) {

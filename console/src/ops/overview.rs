@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Engine, JobId, Queue, WorkerId, dead::DeadLetter, ready::Depth};
+use queue::{
+    Engine, JobId, Queue, WorkerId, controls::Scope, dead::DeadLetter, deadline::Level, ready::Depth,
+};
 use sqlx::PgConnection;
 
 use crate::ops::{
+    batches::{self, OpenBatch},
+    controls::{self, Control, Setting},
     counts::{self, Outbox, QueueCounts},
-    dead,
+    dead, deadlines,
 };
 
 /// Something that a person should look at. Shown in this order.
@@ -27,6 +31,13 @@ pub enum Problem {
         /// Since when the first one.
         since: DateTime<Utc>,
     },
+    /// Jobs will miss what somebody promised, or have.
+    Deadlines {
+        /// How near they are, from "must start now" on.
+        level: Level,
+        /// How many.
+        jobs: i64,
+    },
     /// Jobs are ready on a queue that no worker is on.
     NoWorker {
         /// Which queue.
@@ -40,6 +51,8 @@ pub enum Problem {
         queue: Queue,
         /// Since when.
         since: DateTime<Utc>,
+        /// Whether a kind or a group on it is paused, which may be why.
+        partly_paused: bool,
     },
     /// Jobs ended in failure, and nobody has decided about them.
     Dead {
@@ -89,6 +102,12 @@ pub struct Overview {
     pub now: DateTime<Utc>,
     /// What is wrong, the worst first; empty when all is well.
     pub problems: Vec<Problem>,
+    /// What is paused, limited and weighted.
+    pub controls: Vec<Control>,
+    /// How many jobs have reached which level on the way to their deadlines, the worst first.
+    pub deadlines: Vec<(Level, i64)>,
+    /// Batches that have not finished, the first opened first; at most five.
+    pub batches: Vec<OpenBatch>,
     /// Jobs by queue and state.
     pub queues: Vec<QueueCounts>,
     /// What each queue holds in Redis; `None` when Redis does not answer.
@@ -105,6 +124,7 @@ pub struct Overview {
 
 /// Most jobs of each list.
 pub const SHOWN: u16 = 10;
+const BATCHES_SHOWN: u16 = 5;
 /// Longest wait for Redis before the page is shown without it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The relay empties the outbox within milliseconds; after this it does not.
@@ -124,13 +144,28 @@ pub async fn read(
     let queues = counts::by_queue(connection).await?;
     let outbox = counts::outbox(connection).await?;
     let leads = scheduler_leads(connection).await?;
+    let controls = controls::list(connection, None).await?;
+    let deadlines = deadlines::at_risk(connection).await?;
     let depths = tokio::time::timeout(PATIENCE, depths(engine)).await.unwrap_or_else(|_| {
         tracing::warn!("the overview is shown without Redis, which did not answer in time");
         None
     });
     Ok(Overview {
         now,
-        problems: problems(&queues, &outbox, leads, depths.as_deref(), now),
+        problems: problems(
+            &Seen {
+                queues: &queues,
+                outbox: &outbox,
+                scheduler_leads: leads,
+                depths: depths.as_deref(),
+                controls: &controls,
+                deadlines: &deadlines,
+            },
+            now,
+        ),
+        controls,
+        deadlines,
+        batches: batches::unfinished(connection, BATCHES_SHOWN).await?,
         running: running(connection).await?,
         finished: finished(connection).await?,
         dead: dead::list(connection, &dead::Filter::default(), SHOWN).await?,
@@ -140,13 +175,19 @@ pub async fn read(
     })
 }
 
-fn problems(
-    queues: &[QueueCounts],
-    outbox: &Outbox,
+/// What problems are found in.
+#[derive(Debug, Clone, Copy)]
+struct Seen<'a> {
+    queues: &'a [QueueCounts],
+    outbox: &'a Outbox,
     scheduler_leads: bool,
-    depths: Option<&[(Queue, Depth)]>,
-    now: DateTime<Utc>,
-) -> Vec<Problem> {
+    depths: Option<&'a [(Queue, Depth)]>,
+    controls: &'a [Control],
+    deadlines: &'a [(Level, i64)],
+}
+
+fn problems(seen: &Seen<'_>, now: DateTime<Utc>) -> Vec<Problem> {
+    let Seen { queues, outbox, scheduler_leads, depths, controls, deadlines } = *seen;
     let mut problems = Vec::new();
     if depths.is_none() {
         problems.push(Problem::RedisAway);
@@ -159,15 +200,23 @@ fn problems(
     {
         problems.push(Problem::NotRelayed { depth: outbox.depth, since });
     }
+    let urgent = deadlines.iter().filter(|(level, _)| *level >= Level::MustStartNow);
+    problems.extend(urgent.map(|(level, jobs)| Problem::Deadlines { level: *level, jobs: *jobs }));
+    let paused: Vec<_> = controls.iter().filter(|control| control.setting == Setting::Paused).collect();
     for counts in queues.iter().filter(|counts| counts.ready > 0) {
         let queue = counts.queue;
+        // What waits because a person said so is no problem.
+        if paused.iter().any(|control| control.queue == queue && control.scope == Scope::Queue) {
+            continue;
+        }
         let workers = depths.and_then(|depths| depths.iter().find(|(of, _)| *of == queue));
         match (workers, counts.oldest_ready_since) {
             (Some((_, depth)), _) if depth.workers == 0 => {
                 problems.push(Problem::NoWorker { queue, ready: counts.ready });
             }
             (_, Some(since)) if now - since > STARTED_WITHIN => {
-                problems.push(Problem::Waiting { queue, since });
+                let partly_paused = paused.iter().any(|control| control.queue == queue);
+                problems.push(Problem::Waiting { queue, since, partly_paused });
             }
             _ => {}
         }
@@ -260,10 +309,19 @@ mod tests {
         Queue::ALL.into_iter().map(|queue| (queue, Depth { workers: count, ..Depth::default() })).collect()
     }
 
+    /// Nothing but these queues, and a scheduler.
+    const fn seen<'a>(queues: &'a [QueueCounts], depths: Option<&'a [(Queue, Depth)]>) -> Seen<'a> {
+        Seen { queues, outbox: &EMPTY, scheduler_leads: true, depths, controls: &[], deadlines: &[] }
+    }
+
+    fn paused(queue: Queue, scope: Scope) -> Control {
+        Control { queue, scope, setting: Setting::Paused, decided: None, in_force: true }
+    }
+
     #[test]
     fn all_is_well_while_ready_jobs_have_workers_and_wait_shortly() {
         let queues = [ready(Queue::Sync, STARTED_WITHIN)];
-        assert_eq!(problems(&queues, &EMPTY, true, Some(&workers(1)), now()), []);
+        assert_eq!(problems(&seen(&queues, Some(&workers(1))), now()), []);
     }
 
     #[test]
@@ -272,13 +330,23 @@ mod tests {
         sync.dead = 2;
         let since = now() - TimeDelta::seconds(31);
         let outbox = Outbox { depth: 7, oldest_since: Some(since) };
+        let queues = [ready(Queue::Mail, TimeDelta::zero()), sync];
+        let deadlines = [(Level::Missed, 2), (Level::MustStartNow, 1), (Level::NineTenths, 5)];
+        let wrong =
+            Seen { outbox: &outbox, scheduler_leads: false, deadlines: &deadlines, ..seen(&queues, None) };
         assert_eq!(
-            problems(&[ready(Queue::Mail, TimeDelta::zero()), sync], &outbox, false, None, now()),
+            problems(&wrong, now()),
             [
                 Problem::RedisAway,
                 Problem::NoScheduler,
                 Problem::NotRelayed { depth: 7, since },
-                Problem::Waiting { queue: Queue::Sync, since: now() - TimeDelta::hours(1) },
+                Problem::Deadlines { level: Level::Missed, jobs: 2 },
+                Problem::Deadlines { level: Level::MustStartNow, jobs: 1 },
+                Problem::Waiting {
+                    queue: Queue::Sync,
+                    since: now() - TimeDelta::hours(1),
+                    partly_paused: false
+                },
                 Problem::Dead { letters: 2 },
             ]
         );
@@ -288,8 +356,20 @@ mod tests {
     fn a_queue_without_a_worker_is_named_once() {
         let queues = [ready(Queue::Sync, TimeDelta::hours(1))];
         assert_eq!(
-            problems(&queues, &EMPTY, true, Some(&workers(0)), now()),
+            problems(&seen(&queues, Some(&workers(0))), now()),
             [Problem::NoWorker { queue: Queue::Sync, ready: 3 }]
+        );
+    }
+
+    #[test]
+    fn what_waits_because_it_is_paused_is_no_problem() {
+        let since = now() - TimeDelta::hours(1);
+        let queues = [ready(Queue::Sync, TimeDelta::hours(1)), ready(Queue::Mail, TimeDelta::hours(1))];
+        let controls =
+            [paused(Queue::Sync, Scope::Queue), paused(Queue::Mail, Scope::Kind("send_mail".to_owned()))];
+        assert_eq!(
+            problems(&Seen { controls: &controls, ..seen(&queues, Some(&workers(1))) }, now()),
+            [Problem::Waiting { queue: Queue::Mail, since, partly_paused: true }]
         );
     }
 }

@@ -1,17 +1,21 @@
-//! `/jobs/ID`: everything that is known of one job.
+//! `/jobs/ID`: everything that is known of one job; of one that has not ended, also what is in its way.
+
+use std::time::Duration;
 
 use axum::{
     extract::{Path, State},
     response::Html,
 };
 use maud::{Markup, html};
-use queue::{JobId, State as JobState};
+use queue::{Engine, JobId, State as JobState, failure, progress::Progress};
 use serde_json::Value;
+use sqlx::PgConnection;
 
 use crate::{
     ops::{
         deadlines::JobDeadline,
-        jobs::{self, JobRecord},
+        explain::{self, Explained},
+        jobs::{self, CancelRequest, JobRecord},
     },
     pages::{
         Console,
@@ -31,11 +35,29 @@ pub(super) async fn page(
     let job = jobs::show(&mut connection, id, now).await?.ok_or_else(|| {
         Problem::NotFound(format!("There is no job {id}. The ledger forgets none, so check the id."))
     })?;
+    let why = match job.finished_at {
+        Some(_) => Ok(Vec::new()),
+        None => why(&mut connection, &console.engine, id).await,
+    };
     let title = format!("{} {id}", job.kind);
-    Ok(layout::page(&title, Place::Jobs, Some(now), &content(&job)))
+    Ok(layout::page(&title, Place::Jobs, Some(now), &content(&job, &why)))
 }
 
-fn content(job: &JobRecord) -> Markup {
+/// Longest wait for Redis before the page is shown without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is in the job's way, or why that cannot be told.
+async fn why(connection: &mut PgConnection, engine: &Engine, id: JobId) -> Result<Vec<Explained>, String> {
+    match tokio::time::timeout(PATIENCE, explain::why(connection, engine, id)).await {
+        Ok(told) => told.map_err(|error| {
+            tracing::warn!(job.id = %id, error = failure::chain(&error), "a job's page does not say why it waits");
+            error.to_string()
+        }),
+        Err(_) => Err("Redis does not answer".to_owned()),
+    }
+}
+
+fn content(job: &JobRecord, why: &Result<Vec<Explained>, String>) -> Markup {
     html! {
         h1 { (job.kind) " " (parts::state(&job.state)) }
         p.id.whole { (job.id) }
@@ -46,8 +68,9 @@ fn content(job: &JobRecord) -> Markup {
                 "To give it up: " code { "amzigo dead discard " (job.id) " --reason \"…\"" }
             }
         }
-        @if let Some(why) = &job.waits_for { p { "Waits for " (why) "." } }
-        @if job.in_outbox { p { "Redis has not been told of it yet: it waits in the outbox." } }
+        @if let Some(told) = &job.progress { (progress(told)) }
+        @if let Some(request) = &job.cancel { (cancel(request, &job.state)) }
+        (reasons(why))
         div.columns {
             section {
                 h2 { "About" }
@@ -110,6 +133,51 @@ fn content(job: &JobRecord) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+fn progress(told: &Progress) -> Markup {
+    html! {
+        p.progress {
+            (parts::bar(told.done, told.total))
+            @if let Some(message) = &told.message { ": " (message) }
+        }
+    }
+}
+
+fn cancel(request: &CancelRequest, state: &str) -> Markup {
+    html! {
+        p.notice {
+            strong {
+                @if state == JobState::Running.name() { "Asked to stop" } @else { "Cancelling it was asked for" }
+            }
+            " " (parts::moment(request.at))
+            @if let Some(by) = &request.by { " by " (by) }
+            @if let Some(reason) = &request.reason { ": " (reason) }
+        }
+    }
+}
+
+fn reasons(why: &Result<Vec<Explained>, String>) -> Markup {
+    html! {
+        @match why {
+            Ok(why) if why.is_empty() => {},
+            Ok(why) => section {
+                h2 { "What it waits for" }
+                ol.failures {
+                    @for reason in why {
+                        li {
+                            (parts::with_commands(&reason.says)) "."
+                            @if let Some(advice) = &reason.advice { div { (parts::with_commands(advice)) } }
+                        }
+                    }
+                }
+            },
+            Err(unknown) => section {
+                h2 { "What it waits for" }
+                p { "Cannot be told now: " (unknown) ". The ledger knows the rest of this page." }
+            },
         }
     }
 }

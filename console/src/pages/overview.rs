@@ -2,10 +2,12 @@
 
 use axum::{extract::State, response::Html};
 use maud::{Markup, html};
-use queue::{State as JobState, dead::DeadLetter};
+use queue::{State as JobState, dead::DeadLetter, deadline::Level};
 
 use crate::{
     ops::{
+        batches::{MOST_COUNTED, OpenBatch},
+        controls::{Control, Setting},
         counts::COUNTED,
         overview::{self, FinishedJob, Overview, Problem as Wrong, RunningJob},
     },
@@ -27,7 +29,10 @@ fn content(overview: &Overview) -> Markup {
     html! {
         h1.hidden { "Overview" }
         (wrong(overview))
+        (paused(overview))
         (queues(overview))
+        (limits(overview))
+        (batches(overview))
         div.columns {
             (running(overview))
             (finished(overview))
@@ -61,14 +66,109 @@ fn wrong(overview: &Overview) -> Markup {
                             strong { "No worker is on " (queue) "," }
                             " with " (parts::quantity(*ready, "job")) " ready. Start one."
                         },
-                        Wrong::Waiting { queue, since } => li {
+                        Wrong::Deadlines { level, jobs } => li {
+                            strong { (parts::quantity(*jobs, "job")) (danger(*level)) "." }
+                            " " code { "amzigo deadlines" } " names them."
+                        },
+                        Wrong::Waiting { queue, since, partly_paused } => li {
                             strong { "A job on " (queue) " has been ready for " (parts::span(now - *since)) "." }
-                            " Its workers are busy or stuck; see what runs, and start more."
+                            @if *partly_paused {
+                                " Some of the queue is paused, which may be why; " code { "amzigo jobs explain ID" } " tells."
+                            } @else {
+                                " Its workers are busy or stuck; see what runs, and start more."
+                            }
                         },
                         Wrong::Dead { letters } => li {
                             strong { a href="/jobs?state=dead" { (parts::quantity(*letters, "dead letter")) } }
                             " to decide about: requeue or discard."
                         },
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a job's level means, after its count.
+const fn danger(level: Level) -> &'static str {
+    match level {
+        Level::Missed => " missed the deadline",
+        Level::CannotFit => " can no longer meet the deadline",
+        _ => " must start now to meet the deadline",
+    }
+}
+
+/// Who said something, since when and why.
+fn decided(control: &Control, overview: &Overview) -> Markup {
+    html! {
+        @if let Some(decided) = &control.decided {
+            (parts::age(decided.since, overview.now))
+            @if let Some(by) = &decided.by { " by " (by) }
+            @if let Some(reason) = &decided.reason { ": " (reason) }
+        } @else {
+            "by its policy"
+        }
+    }
+}
+
+fn paused(overview: &Overview) -> Markup {
+    let paused: Vec<_> =
+        overview.controls.iter().filter(|control| control.setting == Setting::Paused).collect();
+    html! {
+        @if !paused.is_empty() {
+            ul.notice aria-label="What is paused" {
+                @for control in paused {
+                    li { strong { "Paused: " (control.of()) "." } " " (decided(control, overview)) }
+                }
+            }
+        }
+    }
+}
+
+fn limits(overview: &Overview) -> Markup {
+    let limits: Vec<_> = overview
+        .controls
+        .iter()
+        .filter(|control| control.in_force && control.setting != Setting::Paused)
+        .collect();
+    html! {
+        @if !limits.is_empty() {
+            section {
+                h2 { "Limits and weights" }
+                ul.plain {
+                    @for control in limits {
+                        li { (control.of()) ": " (control.says()) ". " span.quiet { (decided(control, overview)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn batches(overview: &Overview) -> Markup {
+    let line = |batch: &OpenBatch| {
+        html! {
+            tr {
+                td.id { (batch.id) }
+                td { (parts::age(batch.created_at, overview.now)) }
+                td { @if batch.sealed_at.is_some() { "sealed" } @else { "jobs may still join" } }
+                td {
+                    @match batch.ended() {
+                        Some((ended, total)) => (parts::bar(ended.unsigned_abs(), Some(total.unsigned_abs()))),
+                        None => { "more than " (MOST_COUNTED) " jobs" },
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        @if !overview.batches.is_empty() {
+            section {
+                h2 { "Batches" }
+                div.scroll {
+                    table {
+                        thead { tr { th { "batch" } th { "opened" } th { "state" } th { "ended" } } }
+                        tbody { @for batch in &overview.batches { (line(batch)) } }
                     }
                 }
             }
@@ -88,6 +188,7 @@ fn queues(overview: &Overview) -> Markup {
                         th { "oldest ready" }
                         th.number title="Workers on the queue, as Redis knows them" { "workers" }
                         th.number title="Turns to come in Redis: groups with something ready, once for each kind and priority" { "turns" }
+                        th.number title="Groups with something ready that may not run now: they are paused or at their limit" { "parked" }
                         th.number title="Entries in Redis that wait for their moment" { "delayed in Redis" }
                     } }
                     tbody {
@@ -108,9 +209,10 @@ fn queues(overview: &Overview) -> Markup {
                                     Some(depth) => {
                                         (quantity(depth.workers))
                                         (quantity(depth.turns))
+                                        (quantity(depth.parked))
                                         (quantity(depth.delayed))
                                     },
-                                    None => td.number colspan="3" { "Redis does not answer" },
+                                    None => td.number colspan="4" { "Redis does not answer" },
                                 }
                             }
                         }
@@ -121,6 +223,14 @@ fn queues(overview: &Overview) -> Markup {
                 "Outbox: " (overview.outbox.depth)
                 @if let Some(since) = overview.outbox.oldest_since { ", the oldest for " (parts::span(overview.now - since)) }
                 "."
+                @if !overview.deadlines.is_empty() {
+                    " Deadlines: "
+                    @for (n, (level, jobs)) in overview.deadlines.iter().enumerate() {
+                        @if n > 0 { ", " }
+                        (jobs) " " (level)
+                    }
+                    "."
+                }
             }
         }
     }

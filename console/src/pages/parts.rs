@@ -28,6 +28,27 @@ pub(super) fn span(length: TimeDelta) -> String {
     }
 }
 
+/// Text in which commands stand between backticks, as for the command line.
+pub(super) fn with_commands(text: &str) -> Markup {
+    html! {
+        @for (n, part) in text.split('`').enumerate() {
+            @if n % 2 == 0 { (part) } @else { code { (part) } }
+        }
+    }
+}
+
+/// How far something has come, as a bar where it is known.
+pub(super) fn bar(done: u64, total: Option<u64>) -> Markup {
+    html! {
+        @match total {
+            Some(total) if total > 0 => {
+                progress max=(total) value=(done.min(total)) {} " " (done) " of " (total)
+            },
+            _ => (done),
+        }
+    }
+}
+
 /// A count with its noun.
 pub(super) fn quantity(count: i64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })

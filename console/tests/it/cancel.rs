@@ -54,10 +54,12 @@ async fn a_job_that_runs_is_asked_to_stop_once_and_shows_how_far_it_has_come() {
     assert_eq!(deployment.amzigo.audit().await, [act(&id)]);
 
     let shown = deployment.does(&["job", &id]);
-    for expected in ["120 of 400 (30 %): page <2>", "by tests: enqueued by mistake", "its lease lasts until"] {
+    for expected in ["120 of 400 (30 %): page <2>", "by tests: enqueued by mistake", "its lease lasts until"]
+    {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
-    let console = Serving::start_on(&deployment.amzigo, &deployment.redis.url, deployment.redis.redis.prefix());
+    let console =
+        Serving::start_on(&deployment.amzigo, &deployment.redis.url, deployment.redis.redis.prefix());
     let page = console.get(&format!("/jobs/{id}")).await;
     for expected in [
         "<progress max=\"400\" value=\"120\">",

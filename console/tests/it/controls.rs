@@ -74,7 +74,8 @@ async fn limits_hold_for_each_group_a_kind_and_a_group_until_they_are_taken_away
     let again = deployment.does(&with_reason(&["limit", "sync", "--kind", "sync_orders", "none"]));
     assert!(again.starts_with("Nothing new: nobody has limited"), "{again}");
     deployment.does(&with_reason(&["limit", "sync", "3"]));
-    let targets: Vec<_> = deployment.amzigo.audit().await.into_iter().map(|(_, _, target, _)| target).collect();
+    let targets: Vec<_> =
+        deployment.amzigo.audit().await.into_iter().map(|(_, _, target, _)| target).collect();
     assert_eq!(
         targets,
         [

@@ -86,7 +86,10 @@ impl Deployment {
     pub(crate) async fn begin(&self) -> (WorkerId, i64) {
         let worker = WorkerId::new();
         let claimed = self.engine.claim(QUEUE, worker, 10, &CATALOG.known()).await.expect("a claim");
-        self.ledger().begin(worker, claimed.fence, &ids(&claimed.entries), SystemClock.now()).await.expect("they begin");
+        self.ledger()
+            .begin(worker, claimed.fence, &ids(&claimed.entries), SystemClock.now())
+            .await
+            .expect("they begin");
         (worker, claimed.fence)
     }
 

@@ -63,7 +63,9 @@ async fn running_delayed_in_the_outbox_ended_and_unknown_are_told_apart() {
     let delayed = deployment.enqueue(OTHER_SELLER, &["--delay", "10m"]);
     assert!(explain(&deployment, delayed).contains("it is delayed until "));
 
-    queue::outbox::relay(&deployment.amzigo.database.pool, &deployment.engine, 500).await.expect("it is relayed");
+    queue::outbox::relay(&deployment.amzigo.database.pool, &deployment.engine, 500)
+        .await
+        .expect("it is relayed");
     let (worker, _) = deployment.begin().await;
     let said = explain(&deployment, outbox);
     assert!(said.contains(&format!("worker {worker} runs it since ")), "{said}");

@@ -1,6 +1,7 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
+mod budgets;
 mod cancel;
 mod commands;
 mod controls;
@@ -8,4 +9,6 @@ mod dead_letters;
 mod deadlines;
 mod deployment;
 mod explain;
+mod lost_redis;
+mod overview;
 mod pages;

@@ -385,7 +385,7 @@ impl SpApi {
 }
 
 /// The budget of an operation for a seller: Amazon's usage plan, less what is kept back.
-pub(crate) fn budget(seller: SellerId, operation: Operation) -> Budget {
+pub fn budget(seller: SellerId, operation: Operation) -> Budget {
     let entry = operation.entry();
     Budget {
         name: format!("{}:{seller}", entry.name),

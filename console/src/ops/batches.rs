@@ -1,0 +1,55 @@
+//! Batches that have not finished, and how far they are.
+//!
+//! A batch may be huge and pages ask again each few seconds, so its jobs are counted in the index and only so far.
+
+use chrono::{DateTime, Utc};
+use queue::BatchId;
+use sqlx::PgConnection;
+
+/// Jobs of a batch that are counted at most.
+pub const MOST_COUNTED: i64 = 5_000;
+
+/// A batch that has not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBatch {
+    /// The batch.
+    pub id: BatchId,
+    /// When it was opened.
+    pub created_at: DateTime<Utc>,
+    /// Since when no job may join; `None`: they still may.
+    pub sealed_at: Option<DateTime<Utc>>,
+    /// Its jobs; above [`MOST_COUNTED`] there are more.
+    pub total: i64,
+    /// Of these, not yet ended; above [`MOST_COUNTED`] there are more.
+    pub unfinished: i64,
+}
+
+impl OpenBatch {
+    /// How many have ended, and of how many; `None` when there are too many to count.
+    #[must_use]
+    pub const fn ended(&self) -> Option<(i64, i64)> {
+        if self.total > MOST_COUNTED { None } else { Some((self.total - self.unfinished, self.total)) }
+    }
+}
+
+/// Up to `most` unfinished batches, the first opened first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn unfinished(connection: &mut PgConnection, most: u16) -> Result<Vec<OpenBatch>, sqlx::Error> {
+    sqlx::query_as!(
+        OpenBatch,
+        r#"
+        select id as "id: BatchId", created_at, sealed_at,
+            (select count(*) from (select from jobs where batch_id = batches.id limit $2::bigint + 1) as counted) as "total!",
+            (select count(*) from (
+                select from jobs where batch_id = batches.id and jobs.finished_at is null limit $2::bigint + 1
+            ) as counted) as "unfinished!"
+        from batches where batches.finished_at is null order by created_at, id limit $1
+        "#,
+        i64::from(most),
+        MOST_COUNTED,
+    )
+    .fetch_all(connection)
+    .await
+}
