@@ -43,7 +43,8 @@ impl Way {
     }
 }
 
-#[tokio::test]
+// The way is walked on while the test waits for a process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_jobs_page_and_the_overview_say_what_they_cannot_tell() {
     let deployment = Deployment::new().await;
     let way = Way::to(&deployment.redis).await;
