@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use redis::aio::ConnectionManager;
-use runtime::{clock::Clock, redis::Redis};
+use runtime::{
+    clock::Clock,
+    redis::{Connection, Redis},
+};
 
 use crate::{keys::QueueKeys, policy::Queue};
 
@@ -41,7 +43,7 @@ impl Engine {
         QueueKeys::new(self.redis.prefix(), queue)
     }
 
-    pub(crate) fn connection(&self) -> ConnectionManager {
+    pub(crate) fn connection(&self) -> Connection {
         self.redis.connection()
     }
 }

@@ -38,13 +38,12 @@ impl Engine {
         self.connection().set(self.keys(queue).epoch(), Uuid::new_v4().to_string()).await
     }
 
-    /// Which start of the Redis server this is.
+    /// Which start of which Redis servers this is; it changes when one was started again, or when a replica took over.
     ///
     /// # Errors
     /// When Redis fails.
     pub async fn server_run(&self) -> RedisResult<String> {
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.connection()).await?;
-        Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned())
+        self.redis().server_run().await
     }
 
     /// The ids of all that Redis holds of a queue. A job that is not touched meanwhile is never missed: it is read in the
