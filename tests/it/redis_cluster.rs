@@ -1,0 +1,148 @@
+//! A Redis Cluster of three primaries: every queue's keys lie together on one of them, and the queues on several.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use queue::Queue;
+use queue::keys::QueueKeys;
+use runtime::redis::RedisStartError;
+use sandbox::Operation;
+use tests::system::until;
+use tokio::time::Instant;
+
+use crate::{
+    redis_pass::{Pass, connect, envelopes, ids_of},
+    redis_servers::{Cluster, ask},
+    scene::{STEP, Scene, WORK, folder},
+};
+
+/// The primary of each queue.
+fn primaries(cluster: &Cluster, prefix: &str) -> anyhow::Result<Vec<usize>> {
+    Queue::ALL.iter().map(|queue| cluster.primary_of(&QueueKeys::new(prefix, *queue).ring())).collect()
+}
+
+/// Connects with a prefix under which the queues lie on all three nodes.
+async fn spread(cluster: &Cluster) -> anyhow::Result<Pass> {
+    loop {
+        let redis = connect(&cluster.url()).await?;
+        if primaries(cluster, redis.prefix())?.into_iter().collect::<BTreeSet<_>>().len() == 3 {
+            return Pass::over(redis).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn everything_works_on_a_cluster_and_on_several_nodes_of_it() -> anyhow::Result<()> {
+    let cluster = Cluster::start(&folder("cluster_pass")?, 0, &[]).await?;
+    let pass = spread(&cluster).await?;
+    pass.whole().await?;
+
+    // Each node forgets its scripts between any two calls of them, and only the node in question may be asked to learn.
+    for queue in Queue::ALL {
+        for node in &cluster.nodes {
+            ask::<()>(node, &["SCRIPT", "FLUSH"])?;
+        }
+        pass.once(queue).await?;
+    }
+    let keys: Vec<usize> =
+        cluster.nodes.iter().map(|node| ask(node, &["DBSIZE"])).collect::<Result<_, _>>()?;
+    assert!(keys.iter().all(|count| *count > 0), "each node was to hold something: {keys:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_may_evict_is_refused_also_when_it_is_one_of_three() -> anyhow::Result<()> {
+    let cluster = Cluster::start(&folder("cluster_evicts")?, 0, &[]).await?;
+    connect(&cluster.url()).await?;
+    ask::<()>(&cluster.nodes[2], &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"])?;
+    let refused = connect(&cluster.url()).await.expect_err("a node may evict");
+    assert!(matches!(&refused, RedisStartError::MayEvict { policy } if policy == "allkeys-lru"), "{refused}");
+
+    let node = connect(&cluster.nodes[0].url()).await.expect_err("it is no server by itself");
+    assert!(node.to_string().contains("redis+cluster://"), "{node}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_is_used_again_and_its_wake_ups_are_heard() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(&folder("cluster_node_away")?, 0, &[]).await?;
+    let pass = spread(&cluster).await?;
+    let before = pass.engine.server_run().await?;
+    let of = primaries(&cluster, pass.engine.redis().prefix())?;
+    for (queue, number) in Queue::ALL.into_iter().zip(of) {
+        let waiting = envelopes("a", 3);
+        pass.push(queue, &waiting).await?;
+        cluster.nodes[number].kill_hard()?;
+        let failed = pass.push(queue, &envelopes("a", 1)).await;
+        assert!(failed.is_err(), "the node of {} is down", queue.name());
+        cluster.nodes[number].start_again()?;
+
+        let back_at = Instant::now();
+        let worker = queue::WorkerId::new();
+        let mut claimed = BTreeSet::new();
+        until(WORK, "the queue's jobs can be claimed", async || {
+            claimed.extend(pass.claim(queue, worker).await?);
+            Ok(ids_of(&waiting).is_subset(&claimed))
+        })
+        .await?;
+        eprintln!(
+            "{}: went on {:.1} s after its node was back",
+            queue.name(),
+            back_at.elapsed().as_secs_f64()
+        );
+        let ended = queue::lease::Ended { finished: claimed.into_iter().collect(), ..Default::default() };
+        pass.engine.end_leases(queue, worker, &ended).await?;
+        // Whichever node it was: the subscription may have been on it.
+        until(WORK, "a push is heard", async || {
+            let pushed = envelopes("a", 1);
+            pass.push_is_heard(queue, &pushed).await?;
+            let taken = pass.claim(queue, worker).await?;
+            let ended = queue::lease::Ended { finished: taken.into_iter().collect(), ..Default::default() };
+            pass.engine.end_leases(queue, worker, &ended).await?;
+            Ok(true)
+        })
+        .await?;
+        pass.engine.resign(queue, worker).await?;
+        pass.once(queue).await?;
+    }
+    assert_ne!(pass.engine.server_run().await?, before, "reconcile must see that nodes were started again");
+    Ok(())
+}
+
+/// Real processes; the node that goes is the one that holds the queue they work on.
+async fn work_goes_on(test: &str, replicas: usize) -> anyhow::Result<()> {
+    let folder = folder(test)?;
+    let mut cluster = Cluster::start(&folder.join("redis"), replicas, &[]).await?;
+    let mut scene = Scene::on_redis(folder, cluster.url(), 4, 60).await?;
+    scene.hang_after(Operation::GetSolicitationActionsForOrder, 5, Duration::from_secs(20)).await?;
+    let scheduler = scene.system.scheduler()?;
+    let workers = [scene.system.worker()?, scene.system.worker()?];
+    let mut asked = scene.sync_all()?;
+    scene.until_calls(Operation::GetSolicitationActionsForOrder, 6).await?;
+
+    let number = cluster.primary_of(&QueueKeys::new(scene.system.prefix(), Queue::Sync).ring())?;
+    cluster.nodes[number].kill_hard()?;
+    let gone_at = Instant::now();
+    // What is asked for while it is away waits in the outbox.
+    asked.insert(scene.system.enqueue("sync_orders", &scene.sellers[0].id)?);
+    until(STEP, "the workers miss it", async || Ok(scene.system.logs()?.contains("could not"))).await?;
+    if replicas == 0 {
+        cluster.nodes[number].start_again()?;
+    }
+    scene.system.amazon.clear_faults().await?;
+    scene.must_end_well(&asked).await?;
+    eprintln!("{test}: all work was done {:.1} s after the node went", gone_at.elapsed().as_secs_f64());
+    for process in workers.into_iter().chain([scheduler]) {
+        process.stop()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn work_goes_on_when_a_node_is_killed_and_comes_back() -> anyhow::Result<()> {
+    work_goes_on("cluster_node_back", 0).await
+}
+
+#[tokio::test]
+async fn work_goes_on_when_replicas_take_over() -> anyhow::Result<()> {
+    work_goes_on("cluster_failover", 3).await
+}
