@@ -10,6 +10,7 @@ mod leadership;
 mod no_longer_there;
 mod outages;
 mod redis_cluster;
+mod redis_faults;
 mod redis_pass;
 mod redis_sentinel;
 mod redis_servers;
