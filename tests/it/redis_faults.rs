@@ -227,9 +227,7 @@ async fn work_goes_on_after_a_long_load() -> anyhow::Result<()> {
     let mut server = RedisServer::start_in(&folder.join("redis"))?;
     let scene = {
         let mut scene = Scene::on_redis(folder, server.url(), 3, 60).await?;
-        scene
-            .hang_after(Operation::GetSolicitationActionsForOrder, 5, Duration::from_secs(20))
-            .await?;
+        scene.hang_after(Operation::GetSolicitationActionsForOrder, 5, Duration::from_secs(20)).await?;
         scene
     };
     let mut scene = scene;

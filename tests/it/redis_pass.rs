@@ -143,6 +143,7 @@ impl Pass {
         assert_eq!(self.budgets.ask(&budget, "one").await?, Grant::Now);
         assert_ne!(self.budgets.ask(&budget, "two").await?, Grant::Now);
         self.budgets.move_rate(&budget, 2.0).await?;
+        assert_ne!(self.budgets.ask(&budget, "three").await?, Grant::Now);
         assert!(self.budgets.drain(&budget).await? > self.clock.now());
         Ok(())
     }

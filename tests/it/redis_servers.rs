@@ -105,7 +105,7 @@ impl Cluster {
 /// A primary, a replica, and three Sentinels that watch them.
 pub(crate) struct Watched {
     pub(crate) servers: [RedisServer; 2],
-    sentinels: Vec<RedisServer>,
+    pub(crate) sentinels: Vec<RedisServer>,
 }
 
 impl Watched {

@@ -349,3 +349,99 @@ pub(super) fn configuration() -> AsyncConnectionConfig {
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(RESPONSE_TIMEOUT))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(url: &str) -> Vec<String> {
+        let address = Address::parse(url).unwrap_or_else(|why| panic!("{url}: {why}"));
+        match address.form {
+            Form::Server(server) => vec![server.addr().to_string()],
+            Form::Cluster(servers) | Form::Sentinel { sentinels: servers, .. } => {
+                servers.iter().map(|server| server.addr().to_string()).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn one_server_is_what_it_always_was() {
+        assert_eq!(servers("redis://127.0.0.1"), ["127.0.0.1:6379"]);
+        assert_eq!(servers("rediss://user:secret@redis.example:7000/3"), ["redis.example:7000"]);
+        assert_eq!(servers("unix:///run/redis.sock"), ["/run/redis.sock"]);
+        assert_eq!(Address::parse("redis://localhost/3").map(|address| address.database()), Ok(3));
+    }
+
+    #[test]
+    fn a_cluster_has_several_nodes_with_one_login() {
+        let url = "redis+cluster://amzigo:p%40ss@a:7000,b,[::1]:7002/";
+        assert_eq!(servers(url), ["a:7000", "b:6379", "::1:7002"]);
+        let Ok(Address { form: Form::Cluster(nodes), .. }) = Address::parse(url) else { panic!("a Cluster") };
+        for node in nodes {
+            let login = node.redis_settings();
+            assert_eq!((login.username(), login.password()), (Some("amzigo"), Some("p@ss")));
+            assert!(!is_tls(node.addr()));
+        }
+        let Ok(Address { form: Form::Cluster(nodes), .. }) = Address::parse("rediss+cluster://a") else {
+            panic!("a Cluster")
+        };
+        assert!(is_tls(nodes[0].addr()));
+    }
+
+    #[test]
+    fn sentinels_name_their_service_and_may_have_a_login_of_their_own() {
+        let url =
+            "redis+sentinel://amzigo:one@a,b:7001/mymaster/2?sentinel_username=s&sentinel_password=t%26o";
+        let Ok(Address { form: Form::Sentinel { sentinels, service, primary }, .. }) = Address::parse(url)
+        else {
+            panic!("Sentinels")
+        };
+        assert_eq!((service.as_str(), primary.db()), ("mymaster", 2));
+        assert_eq!((primary.username(), primary.password()), (Some("amzigo"), Some("one")));
+        let addresses: Vec<_> = sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
+        assert_eq!(addresses, ["a:26379", "b:7001"]);
+        for sentinel in &sentinels {
+            let login = sentinel.redis_settings();
+            assert_eq!((login.username(), login.password(), login.db()), (Some("s"), Some("t&o"), 0));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_secret() {
+        let wrong = [
+            ("127.0.0.1:6379", "`://`"),
+            ("http://hunter2@host", "`http` is not a scheme"),
+            ("redis-cluster://:hunter2@host", "write `redis+cluster`"),
+            ("rediss-sentinel://:hunter2@host", "write `rediss+sentinel`"),
+            (":hunter2@redis://host", "not a scheme"),
+            ("redis://:hunter2@host:port", "did not parse"),
+            ("redis://:hunter2@host/db", "database"),
+            ("redis+cluster://:hunter2@host:port", "cannot be read"),
+            ("redis+cluster://:hunter2@", "host"),
+            ("redis+cluster://:hunter2@host,", "host"),
+            ("redis+cluster://:hunter2@host/1", "one database only"),
+            ("redis+cluster://a:h?hunter2@host", "cannot be read"),
+            ("redis+cluster://host?hunter2", "nothing may follow"),
+            ("redis+sentinel://:hunter2@host", "lacks the name of the service"),
+            ("redis+sentinel://host/mymaster/hunter2", "not the number of a database"),
+            ("redis+sentinel://host/mymaster?hunter2=1", "only sentinel_username"),
+        ];
+        for (url, expected) in wrong {
+            let why = Address::parse(url).err().unwrap_or_else(|| panic!("{url} was taken"));
+            assert!(why.contains(expected), "{url}: {why}");
+            assert!(!why.contains("hunter2"), "{why}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_in_the_debug_output() {
+        for url in [
+            "redis://:hunter2@host",
+            "redis+cluster://:hunter2@host",
+            "redis+sentinel://:hunter2@host/m?sentinel_password=hunter2",
+        ] {
+            let shown = format!("{:?}", Address::parse(url).expect(url));
+            assert!(shown.contains("host") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+}

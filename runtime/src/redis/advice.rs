@@ -4,8 +4,12 @@ use redis::{ErrorKind, RedisError};
 
 /// The same error, with what to do about it. What code goes by (the kind, the server's code) stays as it was.
 pub(super) fn advise(error: RedisError) -> RedisError {
-    let refused = error.kind() == ErrorKind::AuthenticationFailed;
-    let code = if refused { Some("WRONGPASS") } else { error.code() };
+    let code = match error.code() {
+        // Of a script, Redis 7.0 says this in words only.
+        Some("ERR") if error.to_string().contains("The user executing the script can't") => Some("NOPERM"),
+        None if error.kind() == ErrorKind::AuthenticationFailed => Some("WRONGPASS"),
+        code => code,
+    };
     let Some(advice) = code.and_then(advice_for) else { return error };
     match (error.kind(), error.code()) {
         (ErrorKind::Extension, Some(code)) => {

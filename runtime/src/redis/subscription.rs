@@ -11,7 +11,10 @@ use redis::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::address::{Address, Listener, configuration};
+use super::{
+    address::{Address, Listener, configuration},
+    advice::advise,
+};
 
 /// How often a connection without messages is asked whether it still lives.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -42,7 +45,7 @@ impl Subscription {
     /// Subscribes.
     pub(super) async fn open(address: &Address, channels: &[String]) -> RedisResult<Self> {
         let mut listener = address.listener()?;
-        let live = listener.subscribe(channels).await?;
+        let live = listener.subscribe(channels).await.map_err(advise)?;
         Ok(Self { listener, channels: channels.to_owned(), live: Some(live), missed: VecDeque::new() })
     }
 
@@ -56,17 +59,19 @@ impl Subscription {
                 Some(live) => match live.next().await {
                     Ok(channel) => return channel,
                     Err(error) => {
-                        tracing::debug!(%error, "lost the connection for messages");
+                        let error = advise(error);
+                        tracing::warn!(%error, "lost the connection for wake-ups; looking without them until it is back");
                         self.live = None;
                     }
                 },
                 None => match self.listener.subscribe(&self.channels).await {
                     Ok(live) => {
+                        tracing::info!("wake-ups are heard again");
                         self.live = Some(live);
                         self.missed.extend(self.channels.iter().cloned());
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "could not subscribe; trying again");
+                        tracing::debug!(error = %advise(error), "could not subscribe; trying again");
                         tokio::time::sleep(PAUSE).await;
                     }
                 },
