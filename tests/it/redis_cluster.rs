@@ -11,9 +11,12 @@ use tokio::time::Instant;
 
 use crate::{
     redis_pass::{Pass, connect, envelopes, ids_of},
-    redis_servers::{Cluster, ask},
+    redis_servers::{Cluster, ask, hang},
     scene::{STEP, Scene, WORK, folder},
 };
+
+/// Longest time until a server that hangs is left: two answers that do not come, and a takeover.
+pub(crate) const MISSED: Duration = Duration::from_secs(20);
 
 /// The primary of each queue.
 fn primaries(cluster: &Cluster, prefix: &str) -> anyhow::Result<Vec<usize>> {
@@ -91,17 +94,9 @@ async fn a_node_that_was_away_is_used_again_and_its_wake_ups_are_heard() -> anyh
         );
         let ended = queue::lease::Ended { finished: claimed.into_iter().collect(), ..Default::default() };
         pass.engine.end_leases(queue, worker, &ended).await?;
-        // Whichever node it was: the subscription may have been on it.
-        until(WORK, "a push is heard", async || {
-            let pushed = envelopes("a", 1);
-            pass.push_is_heard(queue, &pushed).await?;
-            let taken = pass.claim(queue, worker).await?;
-            let ended = queue::lease::Ended { finished: taken.into_iter().collect(), ..Default::default() };
-            pass.engine.end_leases(queue, worker, &ended).await?;
-            Ok(true)
-        })
-        .await?;
         pass.engine.resign(queue, worker).await?;
+        // Whichever node it was: the subscription may have been on it.
+        pass.until_heard(queue).await?;
         pass.once(queue).await?;
     }
     assert_ne!(pass.engine.server_run().await?, before, "reconcile must see that nodes were started again");
@@ -145,4 +140,41 @@ async fn work_goes_on_when_a_node_is_killed_and_comes_back() -> anyhow::Result<(
 #[tokio::test]
 async fn work_goes_on_when_replicas_take_over() -> anyhow::Result<()> {
     work_goes_on("cluster_failover", 3).await
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_away_as_a_whole_is_used_again() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(&folder("cluster_away")?, 0, &[]).await?;
+    let pass = spread(&cluster).await?;
+    pass.once(Queue::Sync).await?;
+    for node in &mut cluster.nodes {
+        node.kill_hard()?;
+    }
+    for _ in 0..5 {
+        pass.push(Queue::Sync, &envelopes("a", 1)).await.expect_err("all nodes are down");
+    }
+    for node in &mut cluster.nodes {
+        node.start_again()?;
+    }
+    // Also once the nodes answer, it takes them a moment to pass messages on to each other.
+    for queue in Queue::ALL {
+        pass.until_heard(queue).await?;
+        pass.once(queue).await?;
+    }
+    Ok(())
+}
+
+/// A host that is gone without a word closes no connection and refuses none: only the silence tells.
+#[tokio::test]
+async fn a_node_that_hangs_is_left_when_its_replica_takes_over() -> anyhow::Result<()> {
+    let cluster = Cluster::start(&folder("cluster_hangs")?, 3, &[]).await?;
+    let pass = spread(&cluster).await?;
+    pass.once(Queue::Sync).await?;
+    let number = cluster.primary_of(&QueueKeys::new(pass.engine.redis().prefix(), Queue::Urgent).ring())?;
+    let gone_at = Instant::now();
+    hang(&cluster.nodes[number])?;
+    pass.until_heard(Queue::Urgent).await?;
+    eprintln!("pushes were heard again {:.1} s after a node hung", gone_at.elapsed().as_secs_f64());
+    assert!(gone_at.elapsed() < MISSED, "as long as it takes to be sure");
+    pass.once(Queue::Mail).await
 }

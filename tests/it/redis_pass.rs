@@ -19,11 +19,14 @@ use runtime::{
     env,
     redis::{Redis, RedisStartError},
 };
+use tests::system::until;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use crate::scene::WORK;
+
 /// Longest wait for a message; far longer than one takes, and its loss must show.
-const HEARD: Duration = Duration::from_secs(10);
+const HEARD: Duration = Duration::from_secs(5);
 
 /// Settings of a process whose Redis this is, with a prefix of its own.
 pub(crate) fn settings(url: &str) -> HashMap<&'static str, String> {
@@ -80,14 +83,38 @@ impl Pass {
         Ok(claimed.entries.iter().filter_map(|entry| Envelope::id_of(entry)).collect())
     }
 
-    /// Pushes to a queue that is empty, and waits until that was heard.
+    /// Pushes to a queue that nothing is ready on, and waits until that was heard; if not, empties the queue again.
     pub(crate) async fn push_is_heard(&self, queue: Queue, envelopes: &[Envelope]) -> anyhow::Result<()> {
         let wake = self.wakes.of(queue);
+        // What was heard before does not count.
+        let _heard_before = tokio::time::timeout(Duration::ZERO, wake.notified()).await;
         let heard = wake.notified();
         self.push(queue, envelopes).await?;
-        tokio::time::timeout(HEARD, heard)
-            .await
-            .map_err(|_| anyhow::anyhow!("nobody heard of the push to {}", queue.name()))
+        if tokio::time::timeout(HEARD, heard).await.is_err() {
+            self.empty(queue).await?;
+            anyhow::bail!("nobody heard of the push to {}", queue.name());
+        }
+        Ok(())
+    }
+
+    /// Waits until a push is heard, as it was before whatever has just happened to Redis. Leaves the queue empty.
+    pub(crate) async fn until_heard(&self, queue: Queue) -> anyhow::Result<()> {
+        until(WORK, "a push is heard", async || {
+            self.push_is_heard(queue, &envelopes("a", 1)).await?;
+            Ok(true)
+        })
+        .await?;
+        self.empty(queue).await
+    }
+
+    /// Takes what is ready on a queue, and finishes it.
+    async fn empty(&self, queue: Queue) -> anyhow::Result<()> {
+        let worker = WorkerId::new();
+        let taken = self.claim(queue, worker).await?;
+        let ended = Ended { finished: taken.into_iter().collect(), ..Ended::default() };
+        self.engine.end_leases(queue, worker, &ended).await?;
+        self.engine.resign(queue, worker).await?;
+        Ok(())
     }
 
     /// Everything once, on an empty queue, which is empty again afterwards.

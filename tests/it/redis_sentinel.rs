@@ -8,8 +8,9 @@ use tests::system::until;
 use tokio::time::Instant;
 
 use crate::{
+    redis_cluster::MISSED,
     redis_pass::{Pass, connect, envelopes, ids_of},
-    redis_servers::Watched,
+    redis_servers::{Watched, hang},
     scene::{Scene, WORK, folder},
 };
 
@@ -39,19 +40,29 @@ async fn everything_goes_on_at_the_replica_that_takes_over() -> anyhow::Result<(
     let ended = Ended { finished: claimed.into_iter().collect(), ..Ended::default() };
     pass.engine.end_leases(Queue::Sync, worker, &ended).await?;
     pass.engine.resign(Queue::Sync, worker).await?;
-    until(WORK, "a push is heard", async || {
-        pass.push_is_heard(Queue::Urgent, &envelopes("a", 1)).await?;
-        Ok(true)
-    })
-    .await?;
+    pass.until_heard(Queue::Urgent).await?;
     eprintln!("wake-ups were heard {:.1} s after the primary was killed", gone_at.elapsed().as_secs_f64());
     watched.until_primary(1).await?;
     assert_ne!(pass.engine.server_run().await?, before, "reconcile must see that another server answers");
-    for queue in [Queue::Sync, Queue::Mail, Queue::Heavy, Queue::Upkeep] {
+    for queue in Queue::ALL {
         pass.once(queue).await?;
     }
     pass.budgets_once().await?;
     pass.beside_once().await
+}
+
+/// A host that is gone without a word closes no connection and refuses none: only the silence tells.
+#[tokio::test]
+async fn a_primary_that_hangs_is_left_when_the_replica_takes_over() -> anyhow::Result<()> {
+    let watched = Watched::start(&folder("sentinel_hangs")?).await?;
+    let pass = Pass::over(connect(&watched.url()).await?).await?;
+    pass.once(Queue::Sync).await?;
+    let gone_at = Instant::now();
+    hang(&watched.servers[0])?;
+    pass.until_heard(Queue::Urgent).await?;
+    eprintln!("pushes were heard again {:.1} s after the primary hung", gone_at.elapsed().as_secs_f64());
+    assert!(gone_at.elapsed() < MISSED, "as long as it takes to be sure");
+    pass.once(Queue::Mail).await
 }
 
 #[tokio::test]

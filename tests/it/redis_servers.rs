@@ -30,6 +30,13 @@ pub(crate) fn told(server: &RedisServer, section: &str, field: &str) -> anyhow::
     Ok(line.unwrap_or_default().trim().to_owned())
 }
 
+/// Stops a server where it stands: it keeps its connections, and answers nothing any more.
+pub(crate) fn hang(server: &RedisServer) -> anyhow::Result<()> {
+    let pid = server.pid().context("it runs")?.to_string();
+    ensure!(xtask::process::signal(&pid, "STOP"), "could not stop process {pid}");
+    Ok(())
+}
+
 /// A Redis Cluster of three primaries.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<RedisServer>,

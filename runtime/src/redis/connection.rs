@@ -206,9 +206,12 @@ impl Shared {
         let Some(error) = error else { return };
         let lost = match &used.opened {
             Opened::Server(_) => error.is_unrecoverable_error() || error.is_io_error() || no_writes(error),
-            // It mends itself, as long as any node is there to tell of the others.
+            // It mends itself, as long as any node is there to tell of the others; but of a node that hangs it never
+            // learns that another one has taken over.
             Opened::Cluster(cluster) => {
-                (error.is_unrecoverable_error() || error.is_io_error()) && !lives(cluster.clone()).await
+                error.is_timeout()
+                    || (error.is_unrecoverable_error() || error.is_io_error())
+                        && !lives(cluster.clone()).await
             }
         };
         let closed = error.is_connection_dropped();
