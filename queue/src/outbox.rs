@@ -12,7 +12,13 @@ use sqlx::{PgConnection, PgPool};
 use thiserror::Error;
 
 use crate::{
-    Engine, JobId, envelope::Envelope, job::Job, policy::Queue, ready::Entry, state::State, storable,
+    Engine, JobId,
+    envelope::Envelope,
+    job::Job,
+    policy::{Priority, Queue},
+    ready::Entry,
+    state::State,
+    storable,
 };
 
 /// Most bytes of a payload's JSON text. Payloads are ids and choices; what is larger belongs into a table.
@@ -48,8 +54,12 @@ pub struct NewJob {
     pub id: JobId,
     /// What sort of work.
     pub kind: String,
+    /// Version of its payload.
+    pub version: u8,
     /// Where it waits.
     pub queue: Queue,
+    /// How urgent it is there.
+    pub priority: Priority,
     /// Whom it is for.
     pub group: String,
     /// Ids and choices.
@@ -67,6 +77,25 @@ pub struct NewJob {
 }
 
 impl NewJob {
+    /// A job of the kind with this name, as it was before anybody asked for more.
+    #[must_use]
+    pub fn raw(kind: &str, queue: Queue, group: &str, payload: Value, cause: Cause) -> Self {
+        Self {
+            id: JobId::new(),
+            kind: kind.to_owned(),
+            version: 1,
+            queue,
+            priority: Priority::Normal,
+            group: group.to_owned(),
+            payload,
+            unique_key: None,
+            idempotency_key: None,
+            due_at: None,
+            deadline_at: None,
+            cause,
+        }
+    }
+
     /// The job that `job` describes.
     #[must_use]
     pub fn of<J: Job>(job: &J, cause: Cause) -> Self {
@@ -75,7 +104,9 @@ impl NewJob {
         Self {
             id: JobId::new(),
             kind: J::KIND.to_owned(),
+            version: J::VERSION,
             queue: J::POLICY.queue,
+            priority: J::POLICY.priority,
             group: job.group(),
             unique_key: J::POLICY.unique.then(|| format!("{}:{payload}", J::KIND)),
             payload,
@@ -90,6 +121,13 @@ impl NewJob {
     #[must_use]
     pub fn due_at(mut self, moment: DateTime<Utc>) -> Self {
         self.due_at = Some(moment);
+        self
+    }
+
+    /// How urgent it is within its queue.
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -191,6 +229,8 @@ async fn insert(
     let kinds: Vec<_> = jobs.iter().map(|job| job.kind.clone()).collect();
     let queues: Vec<_> = jobs.iter().map(|job| job.queue.name().to_owned()).collect();
     let groups: Vec<_> = jobs.iter().map(|job| job.group.clone()).collect();
+    let priorities: Vec<_> = jobs.iter().map(|job| job.priority.name().to_owned()).collect();
+    let versions: Vec<_> = jobs.iter().map(|job| i16::from(job.version)).collect();
     let unique: Vec<_> = jobs.iter().map(|job| job.unique_key.clone()).collect();
     let idempotency: Vec<_> = jobs.iter().map(|job| job.idempotency_key.clone()).collect();
     let due: Vec<_> = jobs.iter().map(|job| job.due_at.unwrap_or(now)).collect();
@@ -208,12 +248,13 @@ async fn insert(
         r#"
         with born as (
             insert into jobs (id, kind, queue, group_name, payload, state, unique_key, idempotency_key, cause, caused_by,
-                created_at, touched_at, due_at, deadline_at)
+                created_at, touched_at, due_at, deadline_at, priority, payload_version)
             select id, kind, queue, group_name, payload::jsonb, case when due_at > $12 then 'delayed' else 'ready' end,
-                unique_key, idempotency_key, cause, caused_by, $12, $12, due_at, deadline_at
+                unique_key, idempotency_key, cause, caused_by, $12, $12, due_at, deadline_at, priority, payload_version
             from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
-                $9::timestamptz[], $10::text[], $11::uuid[])
-                as given (id, kind, queue, group_name, payload, unique_key, idempotency_key, due_at, deadline_at, cause, caused_by)
+                $9::timestamptz[], $10::text[], $11::uuid[], $13::text[], $14::smallint[])
+                as given (id, kind, queue, group_name, payload, unique_key, idempotency_key, due_at, deadline_at, cause, caused_by,
+                    priority, payload_version)
             on conflict do nothing
             returning id
         )
@@ -231,6 +272,8 @@ async fn insert(
         &causes,
         &caused_by as &[Option<uuid::Uuid>],
         now,
+        &priorities,
+        &versions,
     )
     .fetch_all(connection)
     .await?;
@@ -304,7 +347,8 @@ pub async fn relay(pool: &PgPool, engine: &Engine, most: usize) -> Result<usize,
             returning job_id
         )
         select taken.job_id as "id!", kind as "kind?", queue as "queue?", group_name as "group_name?",
-            payload::text as payload, state as "state?", due_at as "due_at?"
+            payload::text as payload, state as "state?", due_at as "due_at?", priority as "priority?",
+            payload_version as "payload_version?"
         from taken left join jobs on jobs.id = taken.job_id and state in ('ready', 'delayed')
         order by taken.job_id
         "#,
@@ -326,7 +370,14 @@ pub async fn relay(pool: &PgPool, engine: &Engine, most: usize) -> Result<usize,
             continue;
         };
         let delayed = row.state.as_deref() == Some(State::Delayed.name());
-        let envelope = Envelope { id: JobId(row.id), group, kind, payload: payload.into_bytes() };
+        let envelope = Envelope {
+            id: JobId(row.id),
+            priority: row.priority.and_then(|name| name.parse().ok()).unwrap_or_default(),
+            version: row.payload_version.and_then(|version| u8::try_from(version).ok()).unwrap_or(1),
+            group,
+            kind,
+            payload: payload.into_bytes(),
+        };
         by_queue.entry(queue).or_default().push((row.due_at.filter(|_| delayed), envelope));
     }
     for (queue, entries) in by_queue {

@@ -51,6 +51,50 @@ impl FromStr for Queue {
     }
 }
 
+/// How urgent a job is within its queue. All three make progress: the higher ones get more turns, never all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Priority {
+    /// Somebody waits for it.
+    High,
+    /// The usual case.
+    #[default]
+    Normal,
+    /// Whenever there is room: a backfill.
+    Low,
+}
+
+impl Priority {
+    /// All priorities, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// As stored and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Priority {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|priority| priority.name() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|priority| priority.name()).collect();
+            format!("`{text}` is not a priority; the priorities are {}", known.join(", "))
+        })
+    }
+}
+
 /// The policy of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -68,6 +112,14 @@ pub struct Policy {
     pub longest_delay: Duration,
     /// Whether a second unfinished job of the same kind and payload is refused.
     pub unique: bool,
+    /// Most jobs of the kind that run at once, in all workers.
+    pub max_running: Option<u32>,
+    /// Most jobs of the kind that run at once for the same group, in all workers.
+    pub max_running_per_group: Option<u32>,
+    /// How many turns it gets while another kind of its queue gets one.
+    pub weight: u32,
+    /// How urgent its jobs are within the queue, unless a job says otherwise.
+    pub priority: Priority,
 }
 
 impl Policy {
@@ -80,6 +132,10 @@ impl Policy {
             first_delay: Duration::from_secs(5),
             longest_delay: Duration::from_secs(3_600),
             unique: false,
+            max_running: None,
+            max_running_per_group: None,
+            weight: 1,
+            priority: Priority::Normal,
         }
     }
 
@@ -108,6 +164,34 @@ impl Policy {
     pub const fn delays(mut self, first: Duration, longest: Duration) -> Self {
         self.first_delay = first;
         self.longest_delay = longest;
+        self
+    }
+
+    /// Sets how many of its jobs run at once, in all workers.
+    #[must_use]
+    pub const fn max_running(mut self, most: u32) -> Self {
+        self.max_running = Some(most);
+        self
+    }
+
+    /// Sets how many of its jobs run at once for the same group, in all workers.
+    #[must_use]
+    pub const fn max_running_per_group(mut self, most: u32) -> Self {
+        self.max_running_per_group = Some(most);
+        self
+    }
+
+    /// Sets how many turns it gets while another kind of its queue gets one.
+    #[must_use]
+    pub const fn weight(mut self, turns: u32) -> Self {
+        self.weight = turns;
+        self
+    }
+
+    /// Sets how urgent its jobs are within the queue.
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
         self
     }
 

@@ -1,39 +1,48 @@
 //! The scripts in `lua/`, one constant a file. Callers live beside what the script is for.
+//!
+//! A script of a queue names keys as `BASE .. RING .. name`: [`PREFACE`] stands before it, so that keys are spelled in
+//! `keys.rs` alone. Functions that several scripts need come next. Before all stands what Redis is to allow.
 
 use std::sync::LazyLock;
 
 use redis::Script;
 
+use crate::keys::PREFACE;
+
+const PUT_READY: &str = include_str!("../lua/put_ready.lua");
+const RELEASE: &str = include_str!("../lua/release.lua");
+
+// The first line of a script decides about it as a whole. Without one, a full Redis refuses any script whose first write
+// may need memory, also one that makes room in the end.
+const WHEN_FULL: &str = "#!lua flags=allow-oom\n";
+const NOT_WHEN_FULL: &str = "#!lua\n";
+
 macro_rules! scripts {
-    ($(#[$with:ident] $(#[$and:ident])? $name:ident = $file:literal;)*) => {
-        $(pub(crate) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(scripts!(@flags $with), scripts!(@source $($and)? $file))));)*
+    ($($name:ident = $flags:ident [$($shared:ident),*] $file:literal;)*) => {
+        $(pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(&[$flags, $($shared,)* include_str!(concat!("../lua/", $file, ".lua"))].concat())
+        });)*
     };
-    // The first line of a script decides. Without it, a full Redis refuses any script whose first write may need memory,
-    // also one that makes room in the end.
-    (@flags when_full) => { "#!lua flags=allow-oom\n" };
-    (@flags refused_when_full) => { "#!lua\n" };
-    (@source put_ready $file:literal) => {
-        concat!(include_str!("../lua/put_ready.lua"), include_str!(concat!("../lua/", $file, ".lua")))
-    };
-    (@source $file:literal) => { include_str!(concat!("../lua/", $file, ".lua")) };
 }
 
 // Only what puts in more is refused when Redis is full. What is in it must come out: jobs are claimed and end, leases are
-// renewed, delayed jobs become ready, and budgets (few, small, and with an end) let runs do their work.
+// renewed, delayed jobs become ready, pauses hold, and budgets (few, small, and with an end) let runs do their work.
 scripts! {
-    #[refused_when_full] #[put_ready] PUSH = "push";
-    #[when_full] CLAIM = "claim";
-    #[when_full] HEARTBEAT = "heartbeat";
-    #[when_full] #[put_ready] SETTLE = "settle";
-    #[when_full] #[put_ready] PROMOTE = "promote";
-    #[when_full] #[put_ready] RESCUE = "rescue";
-    #[when_full] RESIGN = "resign";
-    #[when_full] RAISE_FENCE = "raise_fence";
-    #[when_full] IDS_OF_LIST = "ids_of_list";
-    #[when_full] BUDGET_ASK = "budget_ask";
-    #[when_full] BUDGET_DRAIN = "budget_drain";
-    #[when_full] BUDGET_MOVE = "budget_move";
+    PUSH = NOT_WHEN_FULL [PREFACE, PUT_READY] "push";
+    CLAIM = WHEN_FULL [PREFACE] "claim";
+    HEARTBEAT = WHEN_FULL [PREFACE] "heartbeat";
+    SETTLE = WHEN_FULL [PREFACE, PUT_READY, RELEASE] "settle";
+    PROMOTE = WHEN_FULL [PREFACE, PUT_READY] "promote";
+    RESCUE = WHEN_FULL [PREFACE, PUT_READY, RELEASE] "rescue";
+    RESIGN = WHEN_FULL [PREFACE] "resign";
+    RAISE_FENCE = WHEN_FULL [PREFACE] "raise_fence";
+    IDS_OF_LANE = WHEN_FULL [PREFACE] "ids_of_lane";
+    CONTROL = WHEN_FULL [PREFACE] "control";
+    UNPARK = WHEN_FULL [PREFACE, PUT_READY, RELEASE] "unpark";
+    RECOUNT = WHEN_FULL [PREFACE, PUT_READY, RELEASE] "recount";
+    BUDGET_ASK = WHEN_FULL [] "budget_ask";
+    BUDGET_DRAIN = WHEN_FULL [] "budget_drain";
+    BUDGET_MOVE = WHEN_FULL [] "budget_move";
 }
 
 /// Most ids that one call of a script handles; more would keep others waiting.

@@ -16,7 +16,7 @@ use std::{
 use apalis_core::{task::Task, worker::builder::WorkerBuilder};
 use chrono::Utc;
 use queue::{
-    Engine, JobId, Policy, Queue,
+    Engine, JobId, KnownKinds, Policy, Queue,
     backend::{Backend, Claim, Settings},
     ledger::Ledger,
     outbox::{self, Cause, NewJob},
@@ -73,6 +73,7 @@ async fn main() {
     let note = Note::default();
     let backend = Backend::start(Settings {
         queue: Queue::Sync,
+        known: KnownKinds::all(),
         slots: SLOTS,
         engine: engine.clone(),
         ledger: Ledger::new(database.pool.clone()),
@@ -92,18 +93,8 @@ async fn main() {
 }
 
 fn job(n: usize) -> NewJob {
-    NewJob {
-        id: JobId::new(),
-        kind: "bench".to_owned(),
-        queue: Queue::Sync,
-        group: format!("seller-{}", n % GROUPS),
-        payload: json!({ "seller": n, "choice": "x".repeat(100) }),
-        unique_key: None,
-        idempotency_key: None,
-        due_at: None,
-        deadline_at: None,
-        cause: Cause::Cli,
-    }
+    let payload = json!({ "seller": n, "choice": "x".repeat(100) });
+    NewJob::raw("bench", Queue::Sync, &format!("seller-{}", n % GROUPS), payload, Cause::Cli)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]

@@ -20,7 +20,7 @@ pub(crate) const MISSED: Duration = Duration::from_secs(20);
 
 /// The primary of each queue.
 fn primaries(cluster: &Cluster, prefix: &str) -> anyhow::Result<Vec<usize>> {
-    Queue::ALL.iter().map(|queue| cluster.primary_of(&QueueKeys::new(prefix, *queue).ring())).collect()
+    Queue::ALL.iter().map(|queue| cluster.primary_of(&QueueKeys::new(prefix, *queue).base())).collect()
 }
 
 /// Connects with a prefix under which the queues lie on all three nodes.
@@ -70,7 +70,7 @@ async fn a_node_that_was_away_is_used_again_and_its_wake_ups_are_heard() -> anyh
     let mut cluster = Cluster::start(&folder("cluster_node_away")?, 0, &[]).await?;
     let pass = spread(&cluster).await?;
     let before = pass.engine.server_run().await?;
-    let of = primaries(&cluster, pass.engine.redis().prefix())?;
+    let of = primaries(&cluster, pass.redis.prefix())?;
     for (queue, number) in Queue::ALL.into_iter().zip(of) {
         let waiting = envelopes("a", 3);
         pass.push(queue, &waiting).await?;
@@ -114,7 +114,7 @@ async fn work_goes_on(test: &str, replicas: usize) -> anyhow::Result<()> {
     let mut asked = scene.sync_all()?;
     scene.until_calls(Operation::GetSolicitationActionsForOrder, 6).await?;
 
-    let number = cluster.primary_of(&QueueKeys::new(scene.system.prefix(), Queue::Sync).ring())?;
+    let number = cluster.primary_of(&QueueKeys::new(scene.system.prefix(), Queue::Sync).base())?;
     cluster.nodes[number].kill_hard()?;
     let gone_at = Instant::now();
     // What is asked for while it is away waits in the outbox.
@@ -170,7 +170,7 @@ async fn a_node_that_hangs_is_left_when_its_replica_takes_over() -> anyhow::Resu
     let cluster = Cluster::start(&folder("cluster_hangs")?, 3, &[]).await?;
     let pass = spread(&cluster).await?;
     pass.once(Queue::Sync).await?;
-    let number = cluster.primary_of(&QueueKeys::new(pass.engine.redis().prefix(), Queue::Urgent).ring())?;
+    let number = cluster.primary_of(&QueueKeys::new(pass.redis.prefix(), Queue::Urgent).base())?;
     let gone_at = Instant::now();
     hang(&cluster.nodes[number])?;
     pass.until_heard(Queue::Urgent).await?;

@@ -8,9 +8,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta};
 use queue::{
-    Engine, JobId, Queue, WorkerId,
+    Controls, Engine, JobId, Priority, Queue, WorkerId,
     envelope::Envelope,
-    lease::{Ended, LEASE, Rescued},
+    lease::{Ended, KnownKinds, LEASE, Rescued},
     limit::{Budget, Budgets, Grant},
     wake::Wakes,
 };
@@ -41,6 +41,7 @@ pub(crate) async fn connect(url: &str) -> Result<Redis, RedisStartError> {
 
 /// The engine on a Redis, at a time of its own.
 pub(crate) struct Pass {
+    pub(crate) redis: Redis,
     pub(crate) engine: Engine,
     pub(crate) budgets: Budgets,
     pub(crate) clock: FakeClock,
@@ -52,6 +53,8 @@ pub(crate) fn envelopes(group: &str, count: usize) -> Vec<Envelope> {
     (0..count)
         .map(|_| Envelope {
             id: JobId::new(),
+            priority: Priority::default(),
+            version: 1,
             group: group.to_owned(),
             kind: "count_stock".to_owned(),
             payload: br#"{"seller": 7}"#.to_vec(),
@@ -67,10 +70,13 @@ impl Pass {
     pub(crate) async fn over(redis: Redis) -> anyhow::Result<Self> {
         let clock = FakeClock::at(DateTime::from_timestamp(1_790_000_000, 0).expect("a moment"));
         let engine = Engine::new(redis.clone(), Arc::new(clock.clone()));
-        let budgets = Budgets::new(redis, Arc::new(clock.clone()));
+        let budgets = Budgets::new(redis.clone(), Arc::new(clock.clone()));
         let listening = CancellationToken::new();
         let wakes = Wakes::listen(&engine, listening.clone()).await?;
-        Ok(Self { engine, budgets, clock, wakes, _listening: listening.drop_guard() })
+        for queue in Queue::ALL {
+            engine.control(queue, &Controls::default()).await?;
+        }
+        Ok(Self { redis, engine, budgets, clock, wakes, _listening: listening.drop_guard() })
     }
 
     pub(crate) async fn push(&self, queue: Queue, envelopes: &[Envelope]) -> redis::RedisResult<()> {
@@ -79,7 +85,7 @@ impl Pass {
     }
 
     pub(crate) async fn claim(&self, queue: Queue, worker: WorkerId) -> redis::RedisResult<BTreeSet<JobId>> {
-        let claimed = self.engine.claim(queue, worker, 100).await?;
+        let claimed = self.engine.claim(queue, worker, 100, &KnownKinds::all()).await?;
         Ok(claimed.entries.iter().filter_map(|entry| Envelope::id_of(entry)).collect())
     }
 
@@ -149,8 +155,7 @@ impl Pass {
         assert_eq!(engine.rescue(queue).await?, None);
         assert_eq!(engine.promote(queue).await?.moved, 2);
         let left = ids_of(&[a[1..].to_vec(), b.clone(), later].concat());
-        let (second, before) = (WorkerId::new(), engine.claim(queue, WorkerId::new(), 0).await?);
-        assert!(before.entries.is_empty());
+        let second = WorkerId::new();
         assert_eq!(self.claim(queue, second).await?, left);
         let ended = Ended { finished: left.into_iter().collect(), ..Ended::default() };
         assert_eq!(engine.end_leases(queue, second, &ended).await?, 0);
@@ -160,6 +165,35 @@ impl Pass {
         engine.mark_epoch(queue).await?;
         assert!(engine.epoch(queue).await?.is_some());
         engine.raise_fence(queue, 5).await?;
+        self.limits_once(queue).await
+    }
+
+    /// One job of a group at a time, then as many as there are.
+    async fn limits_once(&self, queue: Queue) -> anyhow::Result<()> {
+        let engine = &self.engine;
+        engine.control(queue, &Controls { group_limit: Some(1), ..Controls::default() }).await?;
+        assert!(engine.is_open(queue).await?);
+        let jobs = envelopes("a", 3);
+        self.push(queue, &jobs).await?;
+        let worker = WorkerId::new();
+        let mut taken = BTreeSet::new();
+        for turn in 1..=2 {
+            let first = self.claim(queue, worker).await?;
+            assert_eq!(first.len(), 1, "turn {turn}");
+            assert!(self.claim(queue, worker).await?.is_empty(), "one at a time");
+            assert_eq!(engine.depth(queue).await?.parked, 1);
+            assert_eq!(engine.census(queue).await?.len(), 4 - turn);
+            assert_eq!(engine.recount(queue).await?, 0);
+            let ended = Ended { finished: first.iter().copied().collect(), ..Ended::default() };
+            assert_eq!(engine.end_leases(queue, worker, &ended).await?, 0);
+            taken.extend(first);
+        }
+        engine.control(queue, &Controls::default()).await?;
+        taken.extend(self.claim(queue, worker).await?);
+        assert_eq!(taken, ids_of(&jobs));
+        let ended = Ended { finished: taken.into_iter().collect(), ..Ended::default() };
+        assert_eq!(engine.end_leases(queue, worker, &ended).await?, 2, "two had ended before");
+        assert!(engine.resign(queue, worker).await?);
         Ok(())
     }
 
@@ -180,7 +214,7 @@ impl Pass {
         self.engine.ping().await?;
         assert!(!self.engine.server_run().await?.is_empty());
         let stop = CancellationToken::new();
-        let clock = RedisClock::follow(self.engine.redis(), stop.clone()).await?;
+        let clock = RedisClock::follow(&self.redis, stop.clone()).await?;
         stop.cancel();
         let apart = clock.now() - runtime::clock::SystemClock.now();
         assert!(apart.abs() < TimeDelta::seconds(5), "the server is on this host: {apart}");

@@ -95,8 +95,8 @@ async fn the_user_can_do_nothing_else() -> anyhow::Result<()> {
     let server = RedisServer::start_in(&folder("rights_foreign")?)?;
     let [line, _] = lines()?;
     create(&server, &line)?;
-    ask::<()>(&server, &["SET", "foreign", "1"])?;
-    ask::<()>(&server, &["SET", "{amzigo-two:sync}:fence", "1"])?;
+    ask::<()>(&server, &["HSET", "foreign", "field", "1"])?;
+    ask::<()>(&server, &["HSET", "{amzigo-two:sync}:head", "fence", "1"])?;
     let client = redis::Client::open(with_login(&server.url()))?;
     let mut connection = client.get_connection()?;
     let refused: [&[&str]; 17] = [
@@ -112,9 +112,9 @@ async fn the_user_can_do_nothing_else() -> anyhow::Result<()> {
         &["SCAN", "0"],
         &["MONITOR"],
         &["REPLICAOF", "NO", "ONE"],
-        &["GET", "foreign"],
-        &["SET", "foreign", "2"],
-        &["GET", "{amzigo-two:sync}:fence"],
+        &["HGET", "foreign", "field"],
+        &["HSET", "foreign", "field", "2"],
+        &["HGET", "{amzigo-two:sync}:head", "fence"],
         &["PUBLISH", "foreign", ""],
         &["SUBSCRIBE", "foreign"],
     ];
@@ -123,10 +123,10 @@ async fn the_user_can_do_nothing_else() -> anyhow::Result<()> {
         assert_eq!(error.kind(), ErrorKind::Server(ServerErrorKind::NoPerm), "{command:?}: {error}");
     }
     // Nor by way of a script.
-    let script = redis::Script::new("return redis.call('GET', 'foreign')");
-    let error = script.key("{amzigo:sync}:fence").invoke::<String>(&mut connection).expect_err("foreign");
+    let script = redis::Script::new("return redis.call('HGET', 'foreign', 'field')");
+    let error = script.key("{amzigo:sync}:head").invoke::<String>(&mut connection).expect_err("foreign");
     assert!(error.to_string().contains("can't access") || error.code() == Some("NOPERM"), "{error}");
-    assert_eq!(ask::<String>(&server, &["GET", "foreign"])?, "1");
+    assert_eq!(ask::<String>(&server, &["HGET", "foreign", "field"])?, "1");
 
     // What our own processes say then.
     let mut settings = settings(&with_login(&server.url()));
@@ -161,7 +161,8 @@ async fn real_processes_need_no_more() -> anyhow::Result<()> {
     // The scheduler looks through all that Redis holds each five seconds at first.
     until(STEP, "the queues were marked", async || {
         let mut connection = redis::Client::open(with_login(&server.url()))?.get_connection()?;
-        let marked: bool = redis::cmd("EXISTS").arg("{amzigo:upkeep}:epoch").query(&mut connection)?;
+        let marked: bool =
+            redis::cmd("HEXISTS").arg("{amzigo:upkeep}:head").arg("epoch").query(&mut connection)?;
         Ok(marked)
     })
     .await?;

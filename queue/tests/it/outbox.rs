@@ -188,6 +188,8 @@ async fn a_relay_that_dies_after_its_push_pushes_again_and_one_copy_runs() {
     let payload = once.payload.to_string().into_bytes();
     let envelope = queue::envelope::Envelope {
         id: once.id,
+        priority: once.priority,
+        version: once.version,
         group: once.group.clone(),
         kind: once.kind.clone(),
         payload,
