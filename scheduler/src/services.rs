@@ -8,7 +8,7 @@ pub mod rescue;
 
 use std::time::Duration;
 
-use queue::Engine;
+use queue::{Engine, Queue};
 use sqlx::PgPool;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -38,8 +38,10 @@ impl Services {
         let mut tasks = JoinSet::new();
         tasks.spawn(repeat(relay::Relay::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(cron::Cron::new(self.clone()), term_ends.clone()));
-        tasks.spawn(repeat(promote::Promote::new(self.clone()), term_ends.clone()));
-        tasks.spawn(repeat(rescue::Rescue::new(self.clone()), term_ends.clone()));
+        for queue in Queue::ALL {
+            tasks.spawn(repeat(promote::Promote::new(self.clone(), queue), term_ends.clone()));
+            tasks.spawn(repeat(rescue::Rescue::new(self.clone(), queue), term_ends.clone()));
+        }
         tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }

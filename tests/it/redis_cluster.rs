@@ -1,13 +1,19 @@
 //! A Redis Cluster of three primaries: every queue's keys lie together on one of them, and the queues on several.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use queue::Queue;
-use queue::keys::QueueKeys;
-use runtime::redis::RedisStartError;
+use chrono::TimeDelta;
+use queue::{Engine, Queue, WorkerId, keys::QueueKeys, lease::Ended};
+use runtime::{
+    clock::{Clock, SystemClock},
+    redis::RedisStartError,
+    testing::TestDatabase,
+};
 use sandbox::Operation;
+use scheduler::services::Services;
 use tests::system::until;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     redis_pass::{Pass, connect, envelopes, ids_of},
@@ -80,7 +86,7 @@ async fn a_node_that_was_away_is_used_again_and_its_wake_ups_are_heard() -> anyh
         cluster.nodes[number].start_again()?;
 
         let back_at = Instant::now();
-        let worker = queue::WorkerId::new();
+        let worker = WorkerId::new();
         let mut claimed = BTreeSet::new();
         until(WORK, "the queue's jobs can be claimed", async || {
             claimed.extend(pass.claim(queue, worker).await?);
@@ -92,7 +98,7 @@ async fn a_node_that_was_away_is_used_again_and_its_wake_ups_are_heard() -> anyh
             queue.name(),
             back_at.elapsed().as_secs_f64()
         );
-        let ended = queue::lease::Ended { finished: claimed.into_iter().collect(), ..Default::default() };
+        let ended = Ended { finished: claimed.into_iter().collect(), ..Ended::default() };
         pass.engine.end_leases(queue, worker, &ended).await?;
         pass.engine.resign(queue, worker).await?;
         // Whichever node it was: the subscription may have been on it.
@@ -177,4 +183,46 @@ async fn a_node_that_hangs_is_left_when_its_replica_takes_over() -> anyhow::Resu
     eprintln!("pushes were heard again {:.1} s after a node hung", gone_at.elapsed().as_secs_f64());
     assert!(gone_at.elapsed() < MISSED, "as long as it takes to be sure");
     pass.once(Queue::Mail).await
+}
+
+/// Where a Cluster may serve a part of its slots, what lies on the nodes that are there goes on.
+#[tokio::test]
+async fn the_other_queues_go_on_while_a_node_is_away() -> anyhow::Result<()> {
+    let options = ["--cluster-require-full-coverage", "no"];
+    let mut cluster = Cluster::start(&folder("cluster_part")?, 0, &options).await?;
+    let pass = spread(&cluster).await?;
+    let database = TestDatabase::new().await;
+    // Leases and due moments by the real time, as the services go by it.
+    let engine = Engine::new(pass.redis.clone(), Arc::new(SystemClock));
+    let over = CancellationToken::new();
+    let services = Services { pool: database.pool.clone(), engine: engine.clone() }.start(&over);
+
+    let of = primaries(&cluster, pass.redis.prefix())?;
+    let away = of[0];
+    cluster.nodes[away].kill_hard()?;
+    for (queue, _) in Queue::ALL.into_iter().zip(&of).filter(|(_, number)| **number != away) {
+        until(STEP, "the queue is open", async || Ok(engine.is_open(queue).await?)).await?;
+        let later = envelopes("a", 1);
+        let due_at = SystemClock.now() + TimeDelta::milliseconds(100);
+        engine.push(queue, &[(Some(due_at), later[0].clone())]).await?;
+        let mut claimed = BTreeSet::new();
+        until(STEP, "what is due is promoted", async || {
+            claimed.extend(pass.claim(queue, WorkerId::new()).await?);
+            Ok(claimed == ids_of(&later))
+        })
+        .await?;
+        // The pass lives in the past, so by the services' time this lease has ended long ago.
+        until(STEP, "what a lost worker held is rescued", async || {
+            claimed.clear();
+            claimed.extend(pass.claim(queue, WorkerId::new()).await?);
+            Ok(claimed == ids_of(&later))
+        })
+        .await?;
+    }
+    cluster.nodes[away].start_again()?;
+    until(STEP, "the queue that was away is there again", async || Ok(engine.is_open(Queue::ALL[0]).await?))
+        .await?;
+    over.cancel();
+    services.all_have_ended().await;
+    Ok(())
 }

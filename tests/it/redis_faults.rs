@@ -10,7 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use queue::{
-    Queue, WorkerId,
+    Controls, Queue, WorkerId,
     lease::{Ended, LEASE, Rescued},
     limit::{Budget, Grant},
 };
@@ -74,6 +74,9 @@ async fn a_full_redis_refuses_new_jobs_and_lets_go_of_those_it_holds() -> anyhow
     let ended = Ended { finished: left.into_iter().collect(), ..Ended::default() };
     assert_eq!(engine.end_leases(QUEUE, second, &ended).await?, 0);
     assert!(engine.resign(QUEUE, second).await?);
+    engine.control(QUEUE, &Controls { paused: true, ..Controls::default() }).await?;
+    assert!(pass.claim(QUEUE, second).await?.is_empty());
+    engine.control(QUEUE, &Controls::default()).await?;
 
     set(&server, "maxmemory", "0")?;
     pass.once(QUEUE).await
