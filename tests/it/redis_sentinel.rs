@@ -25,6 +25,8 @@ async fn everything_goes_on_at_the_replica_that_takes_over() -> anyhow::Result<(
     let before = pass.engine.server_run().await?;
     let waiting = envelopes("a", 3);
     pass.push(Queue::Sync, &waiting).await?;
+    // Nobody puts back what is lost here, so the replica has to have it.
+    watched.until_replicated()?;
 
     watched.servers[0].kill_hard()?;
     let gone_at = Instant::now();

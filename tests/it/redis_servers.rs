@@ -152,6 +152,15 @@ impl Watched {
         format!("redis+sentinel://{}/{SERVICE}", sentinels.join(","))
     }
 
+    /// Waits until the replica has all that the primary has been sent.
+    pub(crate) fn until_replicated(&self) -> anyhow::Result<()> {
+        let mut connection = redis::Client::open(self.servers[0].url())?.get_connection()?;
+        redis::cmd("SET").arg("written").arg("last").exec(&mut connection)?;
+        let replicas: usize = redis::cmd("WAIT").arg(1).arg(10_000).query(&mut connection)?;
+        ensure!(replicas == 1, "the replica does not follow");
+        Ok(())
+    }
+
     /// Waits until the Sentinels agree that a server is the primary, and the server too.
     pub(crate) async fn until_primary(&self, number: usize) -> anyhow::Result<()> {
         let port = self.servers[number].port().to_string();

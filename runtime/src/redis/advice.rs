@@ -5,8 +5,8 @@ use redis::{ErrorKind, RedisError};
 /// The same error, with what to do about it. What code goes by (the kind, the server's code) stays as it was.
 pub(super) fn advise(error: RedisError) -> RedisError {
     let code = match error.code() {
-        // Of a script, Redis 7.0 says this in words only.
-        Some("ERR") if error.to_string().contains("The user executing the script can't") => Some("NOPERM"),
+        // Of a script, Redis and Valkey say this in words only.
+        Some("ERR") if IN_SCRIPTS.iter().any(|words| error.to_string().contains(words)) => Some("NOPERM"),
         None if error.kind() == ErrorKind::AuthenticationFailed => Some("WRONGPASS"),
         code => code,
     };
@@ -19,6 +19,9 @@ pub(super) fn advise(error: RedisError) -> RedisError {
         (kind, _) => RedisError::from((kind, advice, error.to_string())),
     }
 }
+
+/// How a right that a script lacks is told.
+const IN_SCRIPTS: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
 
 fn advice_for(code: &str) -> Option<&'static str> {
     Some(match code {
