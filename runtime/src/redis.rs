@@ -8,7 +8,7 @@ mod advice;
 mod connection;
 mod subscription;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use redis::{RedisError, RedisResult};
 use thiserror::Error;
@@ -74,7 +74,7 @@ pub enum RedisStartError {
 /// Redis, together with the prefix of this deployment's keys. Cloning is cheap; all clones share one connection.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    address: Address,
+    address: Arc<Address>,
     connection: Connection,
     prefix: String,
 }
@@ -112,7 +112,7 @@ impl Redis {
     /// # Errors
     /// When the server does not answer.
     pub async fn open(address: impl Into<Address>, prefix: impl Into<String>) -> RedisResult<Self> {
-        let address = address.into();
+        let address = Arc::new(address.into());
         let connection = Connection::open(&address).await?;
         Ok(Self { address, connection, prefix: prefix.into() })
     }

@@ -26,7 +26,7 @@ pub(crate) const MISSED: Duration = Duration::from_secs(20);
 
 /// The primary of each queue.
 fn primaries(cluster: &Cluster, prefix: &str) -> anyhow::Result<Vec<usize>> {
-    Queue::ALL.iter().map(|queue| cluster.primary_of(&QueueKeys::new(prefix, *queue).base())).collect()
+    Queue::ALL.iter().map(|queue| cluster.primary_of(QueueKeys::new(prefix, *queue).base())).collect()
 }
 
 /// Connects with a prefix under which the queues lie on all three nodes.
@@ -122,7 +122,7 @@ async fn work_goes_on(test: &str, replicas: usize) -> anyhow::Result<()> {
     let mut asked = scene.sync_all()?;
     scene.until_calls(Operation::GetSolicitationActionsForOrder, 6).await?;
 
-    let number = cluster.primary_of(&QueueKeys::new(scene.system.prefix(), Queue::Sync).base())?;
+    let number = cluster.primary_of(QueueKeys::new(scene.system.prefix(), Queue::Sync).base())?;
     cluster.nodes[number].kill_hard()?;
     let gone_at = Instant::now();
     // What is asked for while it is away waits in the outbox.
@@ -178,7 +178,7 @@ async fn a_node_that_hangs_is_left_when_its_replica_takes_over() -> anyhow::Resu
     let cluster = Cluster::start(&folder("cluster_hangs")?, 3, &[]).await?;
     let pass = spread(&cluster).await?;
     pass.once(Queue::Sync).await?;
-    let number = cluster.primary_of(&QueueKeys::new(pass.redis.prefix(), Queue::Urgent).base())?;
+    let number = cluster.primary_of(QueueKeys::new(pass.redis.prefix(), Queue::Urgent).base())?;
     let gone_at = Instant::now();
     hang(&cluster.nodes[number])?;
     pass.until_heard(Queue::Urgent).await?;

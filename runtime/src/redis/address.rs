@@ -122,8 +122,8 @@ impl Address {
     /// What opens connections to it.
     pub(super) fn opener(&self) -> RedisResult<Opener> {
         Ok(match &self.form {
-            Form::Server(server) => Opener::Server(self.client(server.clone())?),
-            Form::Cluster(nodes) => Opener::Cluster(self.cluster(nodes)?),
+            Form::Server(server) => Opener::Server(Box::new(self.client(server.clone())?)),
+            Form::Cluster(nodes) => Opener::Cluster(Box::new(self.cluster(nodes)?)),
             Form::Sentinel { sentinels, service, primary } => {
                 Opener::Sentinel(Box::new(self.sentinel(sentinels, service, primary)?))
             }
@@ -137,7 +137,7 @@ impl Address {
             server.clone().set_redis_settings(settings)
         };
         Ok(match &self.form {
-            Form::Server(server) => Listener::Server(self.client(resp3(server))?),
+            Form::Server(server) => Listener::Server(Box::new(self.client(resp3(server))?)),
             Form::Cluster(nodes) => {
                 let nodes = nodes.iter().map(|node| self.client(resp3(node)));
                 Listener::Cluster(nodes.collect::<RedisResult<_>>()?)
@@ -309,8 +309,8 @@ impl Many {
 
 /// Opens connections for commands.
 pub(super) enum Opener {
-    Server(Client),
-    Cluster(ClusterClient),
+    Server(Box<Client>),
+    Cluster(Box<ClusterClient>),
     Sentinel(Box<SentinelClient>),
 }
 
@@ -337,7 +337,7 @@ impl Opener {
 
 /// Opens connections for messages.
 pub(super) enum Listener {
-    Server(Client),
+    Server(Box<Client>),
     /// Any of these will do: a Cluster passes a message on to all its nodes.
     Cluster(Vec<Client>),
     /// Whom the Sentinels name.
