@@ -5,6 +5,7 @@ mod amazon_faults;
 mod bad_input;
 mod canaries;
 mod crashes;
+mod deadlines;
 mod health;
 mod leadership;
 mod no_longer_there;

@@ -197,7 +197,13 @@ async fn the_other_queues_go_on_while_a_node_is_away() -> anyhow::Result<()> {
     // Leases and due moments by the real time, as the services go by it.
     let engine = Engine::new(pass.redis.clone(), Arc::new(SystemClock));
     let over = CancellationToken::new();
-    let services = Services { pool: database.pool.clone(), engine: engine.clone() }.start(&over);
+    let services = Services {
+        pool: database.pool.clone(),
+        engine: engine.clone(),
+        budgets: pass.budgets.clone(),
+        retention: TimeDelta::days(1),
+    };
+    let services = services.start(&over);
 
     let of = primaries(&cluster, pass.redis.prefix())?;
     let away = of[0];
