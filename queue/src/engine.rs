@@ -7,8 +7,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use redis::{RedisResult, aio::ConnectionManager};
-use runtime::{clock::Clock, redis::Redis};
+use redis::RedisResult;
+use runtime::{
+    clock::Clock,
+    redis::{Connection, Redis},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -56,7 +59,7 @@ impl RedisSide {
         QueueKeys::new(self.redis.prefix(), queue)
     }
 
-    pub(crate) fn connection(&self) -> ConnectionManager {
+    pub(crate) fn connection(&self) -> Connection {
         self.redis.connection()
     }
 }
@@ -287,7 +290,7 @@ impl Engine {
         }
     }
 
-    /// Which start of the server this is: another one may have lost its last second.
+    /// Which start of which servers this is: another one may have lost its last second, or what was not yet replicated.
     ///
     /// # Errors
     /// When Redis fails.

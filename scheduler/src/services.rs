@@ -13,7 +13,7 @@ pub mod watch;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use queue::{Engine, limit::Budgets};
+use queue::{Engine, Queue, limit::Budgets};
 use sqlx::PgPool;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -47,8 +47,10 @@ impl Services {
         let mut tasks = JoinSet::new();
         tasks.spawn(repeat(relay::Relay::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(cron::Cron::new(self.clone()), term_ends.clone()));
-        tasks.spawn(repeat(promote::Promote::new(self.clone()), term_ends.clone()));
-        tasks.spawn(repeat(rescue::Rescue::new(self.clone()), term_ends.clone()));
+        for queue in Queue::ALL {
+            tasks.spawn(repeat(promote::Promote::new(self.clone(), queue), term_ends.clone()));
+            tasks.spawn(repeat(rescue::Rescue::new(self.clone(), queue), term_ends.clone()));
+        }
         tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(watch::WatchDeadlines::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(batches::Batches::new(self.clone()), term_ends.clone()));

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 pub use self::lease::Lease;
+pub use self::port::free_port;
 pub use self::postgres::PostgresServer;
 pub use self::redis::RedisServer;
 
@@ -221,8 +222,13 @@ impl Services {
                 let Some(program) = Redis::find() else { return Ok(false) };
                 (self.say)(&format!("starting Redis ({})", program.display()));
                 on_a_free_port(preferred, |port| {
-                    let redis =
-                        Redis { program: program.clone(), folder: folder.clone(), port, options: Vec::new() };
+                    let redis = Redis {
+                        program: program.clone(),
+                        folder: folder.clone(),
+                        port,
+                        config: None,
+                        options: Vec::new(),
+                    };
                     Ok((port, redis.launch()?))
                 })?
             }

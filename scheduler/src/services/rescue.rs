@@ -13,14 +13,28 @@ use crate::services::{Service, Services};
 
 const TURN: Duration = Duration::from_secs(1);
 
+/// Rescues on one queue: on a Redis Cluster others may lie on a node that is away.
 pub(super) struct Rescue {
     services: Services,
+    queue: Queue,
     not_before: Instant,
 }
 
 impl Rescue {
-    pub(super) fn new(services: Services) -> Self {
-        Self { services, not_before: Instant::now() }
+    pub(super) fn new(services: Services, queue: Queue) -> Self {
+        Self { services, queue, not_before: Instant::now() }
+    }
+
+    async fn rescue(&self) -> Result<(), RedisError> {
+        let queue = self.queue.name();
+        while let Some(rescued) = self.services.engine.rescue(self.queue).await? {
+            metrics::counter!("jobs_rescued_total", "queue" => queue).increment(rescued.jobs as u64);
+            if rescued.jobs > 0 {
+                let (worker, jobs) = (rescued.worker, rescued.jobs);
+                tracing::warn!(queue.name = queue, worker.id = %worker, jobs.rescued = jobs, "a worker was lost");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -29,24 +43,12 @@ impl Service for Rescue {
     type Error = RedisError;
 
     async fn pass(&mut self) -> Result<Duration, RedisError> {
-        if Instant::now() < self.not_before {
-            self.services.engine.ping().await.inspect_err(|_| self.not_before = Instant::now() + LEASE)?;
-            return Ok(TURN);
-        }
-        rescue_all(&self.services).await.inspect_err(|_| self.not_before = Instant::now() + LEASE)?;
+        let passed = if Instant::now() < self.not_before {
+            self.services.engine.is_open(self.queue).await.map(drop)
+        } else {
+            self.rescue().await
+        };
+        passed.inspect_err(|_| self.not_before = Instant::now() + LEASE)?;
         Ok(TURN)
     }
-}
-
-async fn rescue_all(services: &Services) -> Result<(), RedisError> {
-    for queue in Queue::ALL {
-        while let Some(rescued) = services.engine.rescue(queue).await? {
-            metrics::counter!("jobs_rescued_total", "queue" => queue.name()).increment(rescued.jobs as u64);
-            if rescued.jobs > 0 {
-                let (worker, jobs) = (rescued.worker, rescued.jobs);
-                tracing::warn!(queue.name = queue.name(), worker.id = %worker, jobs.rescued = jobs, "a worker was lost");
-            }
-        }
-    }
-    Ok(())
 }
