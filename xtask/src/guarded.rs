@@ -58,6 +58,12 @@ impl Guarded {
         self.server.id()
     }
 
+    /// How the server ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        // Fails only for a process that is not ours to wait for.
+        self.server.try_wait().ok().flatten()
+    }
+
     /// Asks the server to end with `signal` and waits; kills it when it does not. Returns how it ended.
     ///
     /// # Errors
