@@ -129,9 +129,9 @@ impl Options {
 
 /// How much faster than Amazon's the sandbox's quota refills.
 const SPEED: f64 = 600.0;
-/// One in so many calls to Amazon is answered late, so that there are long runs among the short ones.
-const LATE_ANSWERS: f64 = 0.08;
-const LATE_MS: u64 = 700;
+/// This part of the calls to Amazon is answered late, so that whoever is killed is in mid-job.
+const LATE_ANSWERS: f64 = 0.25;
+const LATE_MS: u64 = 800;
 /// Longest time to stop everything when a run was broken off.
 const STOP: Duration = Duration::from_secs(90);
 /// How often it is said how far the work is.

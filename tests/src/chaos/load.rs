@@ -109,7 +109,7 @@ impl Load {
     async fn change_orders(&self, seller: &ConnectedSeller, number: u64) -> anyhow::Result<()> {
         let changes = OrderChanges {
             seller: seller.selling_partner_id.clone(),
-            count: 2,
+            count: 4,
             touch: 1,
             seconds_ago: CHANGED_SECONDS_AGO,
             seed: number,
