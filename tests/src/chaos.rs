@@ -17,6 +17,7 @@ use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc, time::Dur
 use anyhow::{Context, ensure};
 use clap::Parser;
 use jobs::catalog::CATALOG;
+use runtime::clock::{Clock, SystemClock};
 use sandbox::{Fault as AmazonFault, FaultScript, Region, Seed};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -67,7 +68,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=5))]
     schedulers: u8,
     /// Seconds from one fault to the next, on the average.
-    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 2.5, value_parser = seconds)]
     every: f64,
     /// Longest time for coming to rest, in seconds.
     #[arg(long, default_value_t = 300)]
@@ -269,7 +270,7 @@ async fn play(
     load: &Arc<Load>,
 ) -> anyhow::Result<Verdict> {
     scene.crew.start_all().await;
-    let started = Instant::now();
+    let (started, started_at) = (Instant::now(), SystemClock.now());
     let mut beside = JoinSet::new();
     let watched = Arc::clone(scene);
     beside.spawn(async move { watched.crew.mind().await });
@@ -282,12 +283,12 @@ async fn play(
     let mut happening = JoinSet::new();
     for step in steps {
         tokio::time::sleep_until(started + step.at).await;
-        say(&line(started.elapsed(), &step.fault.to_string()));
+        say_at(started.elapsed(), &step.fault.to_string());
         happening.spawn(faults::happen(Arc::clone(scene), *step));
     }
     tokio::time::sleep_until(started + options.length()).await;
 
-    say(&line(started.elapsed(), "no more faults; the last work comes in"));
+    say_at(started.elapsed(), "no more faults; the last work comes in");
     let calm = Instant::now();
     let limit = Duration::from_secs(options.rest);
     stop.send_replace(true);
@@ -304,7 +305,9 @@ async fn play(
     };
     let dead_letters = u64::try_from(ledger::jobs(&scene.witness).await?.dead)?;
     if dead_letters > 0 {
-        say(&line(started.elapsed(), &format!("{dead_letters} dead letters are requeued")));
+        for (error, count) in dead_letters_by_error(&scene.witness).await? {
+            say_at(started.elapsed(), &format!("{count} dead letters are requeued that say: {error}"));
+        }
         requeue_dead(system)?;
         if !come_to_rest(&scene.witness, Instant::now() + limit).await? {
             rest = None;
@@ -317,6 +320,7 @@ async fn play(
         rest,
         dead_letters,
         ended_unasked: scene.crew.ended_unasked(),
+        started_at,
         seconds: started.elapsed().as_secs_f64(),
         load,
         witness: &scene.witness,
@@ -340,6 +344,12 @@ async fn come_to_rest(witness: &PgPool, end: Instant) -> anyhow::Result<bool> {
     Ok(rested.await.is_ok())
 }
 
+async fn dead_letters_by_error(witness: &PgPool) -> anyhow::Result<Vec<(String, i64)>> {
+    let errors =
+        "select coalesce(last_error, ''), count(*) from jobs where state = 'dead' group by 1 order by 2 desc";
+    Ok(sqlx::query_as(errors).fetch_all(witness).await?)
+}
+
 /// As a person would when the trouble is over.
 fn requeue_dead(system: &System) -> anyhow::Result<()> {
     let words = ["dead", "requeue", "--all", "--reason", "the trouble is over", "--json"];
@@ -356,13 +366,17 @@ async fn tell(witness: PgPool, started: Instant) {
         if let Ok(jobs) = ledger::jobs(&witness).await {
             let how_far =
                 format!("jobs: {} unfinished, {} done, {} dead", jobs.unfinished, jobs.done, jobs.dead);
-            say(&line(started.elapsed(), &how_far));
+            say_at(started.elapsed(), &how_far);
         }
     }
 }
 
 fn line(at: Duration, what: &str) -> String {
     format!("{:>6.1}s {what}", at.as_secs_f64())
+}
+
+fn say_at(at: Duration, what: &str) {
+    say(&line(at, what));
 }
 
 fn say(what: &str) {

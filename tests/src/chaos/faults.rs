@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     chaos::{
-        plan::{Fault, Server, Sort, Step},
+        plan::{Fault, Server, Sort, Step, Whom},
         stage::{Crew, Servers},
         witness::Loss,
     },
@@ -57,8 +57,8 @@ impl Record {
         self.noted().clone()
     }
 
-    fn lose(&self, workers: Vec<Uuid>) {
-        self.noted().losses.push(Loss { at: SystemClock.now(), workers });
+    fn lose(&self, whom: Whom, workers: Vec<Uuid>) {
+        self.noted().losses.push(Loss { at: SystemClock.now(), whom, workers });
     }
 }
 
@@ -76,12 +76,12 @@ pub(super) struct Scene {
 pub(super) async fn happen(scene: Arc<Scene>, step: Step) -> anyhow::Result<()> {
     *scene.record.noted().faults.entry(step.sort).or_default() += 1;
     match step.fault {
-        Fault::Kill { whom, down } => scene.crew.kill(whom, down, |ids| scene.record.lose(ids)).await,
+        Fault::Kill { whom, down } => scene.crew.kill(whom, down, |ids| scene.record.lose(whom, ids)).await,
         Fault::Stop { whom, lasts } => {
             let stopped = |ids| {
                 // One that wakes in time has lost nothing.
                 if lasts >= LEASE {
-                    scene.record.lose(ids);
+                    scene.record.lose(whom, ids);
                 }
             };
             scene.crew.stop(whom, lasts, stopped).await

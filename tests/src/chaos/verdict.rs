@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use sandbox::{OrderRecord, Summary};
 use serde::Serialize;
 use sqlx::PgPool;
@@ -16,6 +17,7 @@ use crate::{
         faults::Noted,
         load::Load,
         plan::Sort,
+        say_at,
         witness::{self, Change},
     },
     ledger,
@@ -92,6 +94,7 @@ pub(super) struct Ending<'a> {
     pub(super) rest: Option<Duration>,
     pub(super) dead_letters: u64,
     pub(super) ended_unasked: u64,
+    pub(super) started_at: DateTime<Utc>,
     pub(super) seconds: f64,
     pub(super) load: &'a Load,
     pub(super) witness: &'a PgPool,
@@ -129,7 +132,16 @@ impl Ending<'_> {
             differences.push("it did not come to rest in time".to_owned());
         }
         let runs = witness::runs(&changes);
-        let recoveries = sorted(witness::recoveries(&changes, &self.noted.losses));
+        let recoveries = witness::recoveries(&changes, &self.noted.losses);
+        for recovery in &recoveries {
+            let lost_at = (recovery.lost_at - self.started_at).to_std().unwrap_or_default();
+            let (whom, jobs, took) = (recovery.whom, recovery.jobs, recovery.took.as_secs_f64());
+            say_at(
+                lost_at,
+                &format!("{whom} lost {jobs} jobs; the last ran elsewhere or had ended {took:.1} s later"),
+            );
+        }
+        let recoveries = sorted(recoveries.into_iter().map(|recovery| recovery.took).collect());
         let redis_backs = sorted(self.noted.redis_backs);
         let faults = self.noted.faults;
         let count = |sorts: &[Sort]| sorts.iter().filter_map(|sort| faults.get(sort)).sum();

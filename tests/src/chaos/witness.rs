@@ -10,6 +10,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::chaos::plan::Whom;
+
 /// A job's state as the witness tells it. The database allows no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -123,23 +125,38 @@ pub(super) fn runs(changes: &[Change]) -> Runs {
 pub(super) struct Loss {
     /// When.
     pub(super) at: DateTime<Utc>,
+    /// Who.
+    pub(super) whom: Whom,
     /// The ids that it worked under.
     pub(super) workers: Vec<Uuid>,
 }
 
-/// For each loss by which somebody's jobs were hit: from the loss until the last of them ran elsewhere, was put off, or had
-/// ended.
-pub(super) fn recoveries(changes: &[Change], losses: &[Loss]) -> Vec<Duration> {
+/// How a loss was made good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recovery {
+    /// When what was lost.
+    pub(super) lost_at: DateTime<Utc>,
+    /// Who lost it.
+    pub(super) whom: Whom,
+    /// How many jobs.
+    pub(super) jobs: usize,
+    /// From the loss until the last of them ran elsewhere, was put off, or had ended.
+    pub(super) took: Duration,
+}
+
+/// What became of each loss by which somebody's jobs were hit.
+pub(super) fn recoveries(changes: &[Change], losses: &[Loss]) -> Vec<Recovery> {
     losses.iter().filter_map(|loss| recovery(changes, loss)).collect()
 }
 
-fn recovery(changes: &[Change], loss: &Loss) -> Option<Duration> {
+fn recovery(changes: &[Change], loss: &Loss) -> Option<Recovery> {
     let ours = |worker: Option<Uuid>| worker.is_some_and(|worker| loss.workers.contains(&worker));
     let mut held: HashMap<Uuid, bool> = HashMap::new();
     for change in changes.iter().filter(|change| change.at <= loss.at) {
         held.insert(change.job, change.now == State::Running && ours(change.worker));
     }
     held.retain(|_, held| *held);
+    let jobs = held.len();
     let mut last = None;
     for change in changes.iter().filter(|change| change.at > loss.at) {
         let safe = match change.now {
@@ -151,7 +168,8 @@ fn recovery(changes: &[Change], loss: &Loss) -> Option<Duration> {
             last = Some(change.at);
         }
     }
-    (last? - loss.at).to_std().ok()
+    let took = (last? - loss.at).to_std().ok()?;
+    Some(Recovery { lost_at: loss.at, whom: loss.whom, jobs, took })
 }
 
 #[cfg(test)]
@@ -159,6 +177,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::chaos::plan::Role;
 
     fn second(second: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
@@ -204,7 +223,8 @@ mod tests {
     #[test]
     fn a_recovery_ends_with_the_last_job_that_was_held() {
         use State::{Done, Ready, Running};
-        let loss = Loss { at: second(10), workers: vec![LOST] };
+        let whom = Whom { role: Role::Worker, number: 1 };
+        let loss = Loss { at: second(10), whom, workers: vec![LOST] };
         let before = [
             change(JOB, 1, Ready, Running, LOST),
             change(OTHER_JOB, 2, Ready, Running, LOST),
@@ -220,8 +240,9 @@ mod tests {
             change(OTHER_JOB, 24, Ready, Running, SAVIOUR),
             change(Uuid::from_u128(4), 60, Running, Done, SAVIOUR),
         ]);
-        assert_eq!(recoveries(&all, std::slice::from_ref(&loss)), [Duration::from_secs(14)]);
-        let idle = Loss { at: second(10), workers: vec![Uuid::from_u128(99)] };
+        let recovery = Recovery { lost_at: second(10), whom, jobs: 2, took: Duration::from_secs(14) };
+        assert_eq!(recoveries(&all, std::slice::from_ref(&loss)), [recovery]);
+        let idle = Loss { at: second(10), whom, workers: vec![Uuid::from_u128(99)] };
         assert_eq!(recoveries(&all, &[idle]), [], "who held nothing has nothing to recover");
     }
 
