@@ -59,7 +59,7 @@ pub struct Options {
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     sellers: u32,
     /// How many orders there are before the run; others come while it goes on.
-    #[arg(long, default_value_t = 700, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     orders: u32,
     /// How many workers.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
