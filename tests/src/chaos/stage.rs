@@ -13,8 +13,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use anyhow::{Context, ensure};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::Instant,
+};
 use uuid::Uuid;
 use xtask::{
     process::signal,
@@ -36,6 +39,8 @@ const START_AGAIN: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What a worker logs when it begins, with its id.
 const BEGINS: &str = "a worker begins";
+/// Longest time from a worker's being up until it begins; Redis may be away just then.
+const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A server that can go and come back. Its methods block.
 pub(super) trait Restartable: Send + 'static {
@@ -248,8 +253,8 @@ impl Crew {
     ) -> anyhow::Result<()> {
         let place = self.place(whom)?;
         let mut held = place.process.lock().await;
-        if let Some(process) = held.take() {
-            killed(worker_ids(&process));
+        if let Some(mut process) = held.take() {
+            killed(ids_of(whom, &mut process).await?);
             blocking(move || process.kill()).await?;
         }
         tokio::time::sleep(down).await;
@@ -264,10 +269,11 @@ impl Crew {
         lasts: Duration,
         stopped: impl FnOnce(Vec<Uuid>),
     ) -> anyhow::Result<()> {
-        let held = self.place(whom)?.process.lock().await;
-        let Some(process) = held.as_ref() else { return Ok(()) };
+        let mut held = self.place(whom)?.process.lock().await;
+        let Some(process) = held.as_mut() else { return Ok(()) };
+        let ids = ids_of(whom, process).await?;
         let _still = StandsStill::new(process.pid());
-        stopped(worker_ids(process));
+        stopped(ids);
         tokio::time::sleep(lasts).await;
         Ok(())
     }
@@ -278,7 +284,10 @@ impl Crew {
             for place in &self.places {
                 let Ok(mut held) = place.process.try_lock() else { continue };
                 let Some(status) = held.as_mut().and_then(Process::ended) else { continue };
-                self.ended_unasked.fetch_add(1, Ordering::Relaxed);
+                // A worker may give up before it has begun, as when Redis goes just then.
+                let had_begun = place.whom.role != Role::Worker
+                    || held.as_ref().is_some_and(|process| !worker_ids(process).is_empty());
+                self.ended_unasked.fetch_add(u64::from(had_begun), Ordering::Relaxed);
                 say(&format!("{} ended by itself: {status}", place.whom));
                 *held = Some(self.start(place).await);
             }
@@ -325,6 +334,22 @@ impl StandsStill {
 impl Drop for StandsStill {
     fn drop(&mut self) {
         signal(&self.pid, "CONT");
+    }
+}
+
+/// The ids that a process works under. A worker is waited for until it has begun: it may have come up just now.
+async fn ids_of(whom: Whom, process: &mut Process) -> anyhow::Result<Vec<Uuid>> {
+    if whom.role != Role::Worker {
+        return Ok(Vec::new());
+    }
+    let end = Instant::now() + BEGINS_WITHIN;
+    loop {
+        let ids = worker_ids(process);
+        if !ids.is_empty() || process.ended().is_some() {
+            return Ok(ids);
+        }
+        ensure!(Instant::now() < end, "{whom} does not say in its log that `{BEGINS}`, with its id");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -175,6 +175,7 @@ fn recovery(changes: &[Change], loss: &Loss) -> Option<Recovery> {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use runtime::testing::TestDatabase;
 
     use super::*;
     use crate::chaos::plan::Role;
@@ -200,6 +201,36 @@ mod tests {
     const OTHER_JOB: Uuid = Uuid::from_u128(2);
     const LOST: Uuid = Uuid::from_u128(11);
     const SAVIOUR: Uuid = Uuid::from_u128(12);
+
+    /// The trigger against a real ledger, which is changed as no code of ours would.
+    #[tokio::test]
+    async fn the_witness_sees_what_happens_to_a_job() {
+        let pool = TestDatabase::new().await.pool;
+        watch(&pool).await.unwrap();
+        let change = async |change: &'static str| {
+            sqlx::query(change).bind(JOB).execute(&pool).await.unwrap();
+        };
+        change(
+            "insert into jobs (id, kind, queue, group_name, payload, cause, created_at, touched_at, due_at)
+             values ($1, 'sync_orders', 'sync', 'a seller', '{}', 'cli', now(), now(), now())",
+        )
+        .await;
+        let run = "update jobs set state = 'running', worker = gen_random_uuid(), fence = fence + 1, started_at = now(),
+             finished_at = null where id = $1";
+        let end = "update jobs set state = 'done', finished_at = clock_timestamp() where id = $1";
+        for step in [run, "update jobs set waits_for = 'nothing' where id = $1", run, end] {
+            change(step).await;
+        }
+        let seen = changes(&pool).await.unwrap();
+        let states: Vec<_> = seen.iter().map(|change| (change.was, change.now)).collect();
+        use State::{Done, Ready, Running};
+        assert_eq!(states, [(Ready, Running), (Running, Running), (Running, Done)]);
+        assert_eq!(runs(&seen), Runs { begun: 2, taken_over: 1, handed_back: 0 });
+        assert_eq!(finished_twice(&seen), BTreeSet::new());
+
+        change(end).await;
+        assert_eq!(finished_twice(&changes(&pool).await.unwrap()), [JOB].into());
+    }
 
     #[test]
     fn a_second_end_is_seen_and_one_after_a_requeue_is_not_one() {
