@@ -1,5 +1,5 @@
 -- Puts entries on a queue.
--- KEYS: ring, delayed, group list prefix
+-- KEYS: base of the queue's keys
 -- ARGV: wake channel, then pairs of: due (milliseconds since 1970; 0 for now), entry. At most 500 pairs.
 -- Returns: nothing. Pushing an entry twice leaves two copies; the ledger runs one.
 local ready, later = {}, {}
@@ -11,5 +11,5 @@ for i = 2, #ARGV, 2 do
     later[#later + 1] = ARGV[i + 1]
   end
 end
-if #later > 0 then redis.call('ZADD', KEYS[2], unpack(later)) end
-put_ready(KEYS[1], KEYS[3], ARGV[1], ready)
+if #later > 0 then redis.call('ZADD', BASE .. DELAYED, unpack(later)) end
+put_ready(ARGV[1], ready)

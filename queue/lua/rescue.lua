@@ -1,10 +1,10 @@
 -- Takes entries from one worker whose lease has ended, and makes them ready.
--- KEYS: workers, ring, group list prefix, lease prefix
+-- KEYS: base of the queue's keys
 -- ARGV: wake channel, now (ms), most entries to move (at most 500)
 -- Returns: the worker's instance and how many were moved; an empty list when no lease has ended. Call again until then.
-local lost = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[2], 'LIMIT', 0, 1)[1]
+local lost = redis.call('ZRANGEBYSCORE', BASE .. WORKERS, '-inf', '(' .. ARGV[2], 'LIMIT', 0, 1)[1]
 if not lost then return {} end
-local lease = KEYS[4] .. lost
+local lease = BASE .. LEASE .. lost
 local held = redis.call('HRANDFIELD', lease, ARGV[3], 'WITHVALUES')
 local ids, entries = {}, {}
 for i = 1, #held, 2 do
@@ -13,7 +13,10 @@ for i = 1, #held, 2 do
 end
 if #ids > 0 then
   redis.call('HDEL', lease, unpack(ids))
-  put_ready(KEYS[2], KEYS[3], ARGV[1], entries)
+  -- By their ids, so by birth: the oldest come first.
+  table.sort(entries)
+  release(ARGV[1], entries)
+  put_ready(ARGV[1], entries)
 end
-if #ids < tonumber(ARGV[3]) then redis.call('ZREM', KEYS[1], lost) end
+if #ids < tonumber(ARGV[3]) then redis.call('ZREM', BASE .. WORKERS, lost) end
 return { lost, #ids }

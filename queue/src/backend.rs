@@ -26,6 +26,7 @@ use crate::{
     envelope::Envelope,
     fetch::Fetcher,
     heartbeat,
+    lease::KnownKinds,
     ledger::Ledger,
     running::Running,
     settle::{SettleLayer, Settler},
@@ -37,6 +38,8 @@ use crate::{
 pub struct Settings {
     /// The queue.
     pub queue: Queue,
+    /// The kinds that it takes.
+    pub known: KnownKinds,
     /// How many jobs run at once.
     pub slots: usize,
     /// The Redis side.

@@ -57,11 +57,16 @@ impl Envelope {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(21 + self.group.len() + self.kind.len() + self.payload.len());
         bytes.extend_from_slice(self.id.0.as_bytes());
-        put_name(&mut bytes, &ring(self.priority, self.version, &self.kind));
-        put_name(&mut bytes, self.group.as_bytes());
+        bytes.extend_from_slice(&self.lane());
         bytes.push(FORMAT);
         bytes.extend_from_slice(&self.payload);
         bytes
+    }
+
+    /// Where it waits.
+    #[must_use]
+    pub fn lane(&self) -> Vec<u8> {
+        lane(&ring(self.priority, self.version, &self.kind), self.group.as_bytes())
     }
 
     /// The id alone: readable even where the rest is not.
@@ -104,6 +109,23 @@ pub(crate) fn ring(priority: Priority, version: u8, kind: &str) -> Vec<u8> {
     let mut ring = vec![priority_byte(priority), version];
     ring.extend_from_slice(kind.as_bytes());
     ring
+}
+
+/// Where the jobs of a group wait within a ring.
+#[must_use]
+pub(crate) fn lane(ring: &[u8], group: &[u8]) -> Vec<u8> {
+    let mut lane = Vec::with_capacity(2 + ring.len() + group.len());
+    put_name(&mut lane, ring);
+    put_name(&mut lane, group);
+    lane
+}
+
+/// Ring and group of an entry; `None` when it is cut off.
+#[must_use]
+pub(crate) fn place(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (ring, rest) = take_name(entry.get(16..)?).ok()?;
+    let (group, _) = take_name(rest).ok()?;
+    Some((ring, group))
 }
 
 const fn priority_byte(priority: Priority) -> u8 {

@@ -73,8 +73,8 @@ impl Fetcher {
     }
 
     async fn claim_and_deliver(self: Arc<Self>, permits: OwnedSemaphorePermit) -> redis::RedisResult<usize> {
-        let claimed =
-            self.settings.engine.claim(self.settings.queue, self.worker, permits.num_permits()).await?;
+        let Settings { queue, known, engine, .. } = &self.settings;
+        let claimed = engine.claim(*queue, self.worker, permits.num_permits(), known).await?;
         let count = claimed.entries.len();
         if count > 0 {
             self.deliver(claimed, permits).await;

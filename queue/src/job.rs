@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    JobId,
+    Controls, JobId, KnownKinds, Queue,
     failure::{Failure, Outcome},
     outbox::{Cause, NewJob},
     policy::Policy,
@@ -104,6 +104,8 @@ pub struct Kind<C> {
     pub name: &'static str,
     /// What it does.
     pub summary: &'static str,
+    /// Newest version of its payload that this program knows.
+    pub version: u8,
     /// What it asks of the engine.
     pub policy: Policy,
     /// When it fires by itself.
@@ -121,6 +123,7 @@ impl<C: Send + Sync + 'static> Kind<C> {
         Self {
             name: J::KIND,
             summary: J::SUMMARY,
+            version: J::VERSION,
             policy: J::POLICY,
             schedule: J::SCHEDULE,
             prepare: |payload, cause| Ok(NewJob::of(&parse::<J>(payload)?, cause)),
@@ -233,6 +236,18 @@ impl<C: Send + Sync + 'static> Catalog<C> {
             Some(known) => (known.prepare)(payload, cause),
             None => Err(self.unknown(kind)),
         }
+    }
+
+    /// The kinds and payload versions that a worker with this catalog takes.
+    #[must_use]
+    pub fn known(&self) -> KnownKinds {
+        KnownKinds::of(self.kinds.iter().map(|kind| (kind.name, kind.version)))
+    }
+
+    /// What the policies of its kinds ask of a queue.
+    #[must_use]
+    pub fn controls(&self, queue: Queue) -> Controls {
+        Controls::of_policies(queue, self.kinds.iter().map(|kind| (kind.name, &kind.policy)))
     }
 
     /// The error that says which kinds there are.

@@ -2,6 +2,30 @@
 
 use crate::{WorkerId, policy::Queue};
 
+macro_rules! parts {
+    ($($(#[$doc:meta])* $name:ident = $part:literal;)*) => {
+        $($(#[$doc])* const $name: &str = $part;)*
+
+        /// What stands before the scripts of a queue: the base of its keys, and what follows it in each.
+        pub(crate) const PREFACE: &str =
+            concat!("local BASE = KEYS[1]\n", $("local ", stringify!($name), " = '", $part, "'\n",)*);
+    };
+}
+
+parts! {
+    RINGS = ":rings";
+    RING = ":ring:";
+    LANE = ":lane:";
+    DELAYED = ":delayed";
+    WORKERS = ":workers";
+    LEASE = ":lease:";
+    HEAD = ":head";
+    HELD = ":held:";
+    HELD_SCOPES = ":held_scopes";
+    PARKED = ":parked:";
+    PARKED_GROUPS = ":parked_groups";
+}
+
 /// The keys of one queue.
 #[derive(Debug, Clone)]
 pub struct QueueKeys {
@@ -15,54 +39,80 @@ impl QueueKeys {
         Self { base: format!("{{{prefix}:{queue}}}") }
     }
 
-    /// List of the groups that have something ready, in the order of their turns.
+    /// What every key starts with, and the one key that scripts are given.
     #[must_use]
-    pub fn ring(&self) -> String {
-        format!("{}:ring", self.base)
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
-    /// What the key of each group's list of ready entries starts with.
+    fn key(&self, part: &str, name: &[u8]) -> Vec<u8> {
+        [self.base.as_bytes(), part.as_bytes(), name].concat()
+    }
+
+    /// Sorted set of the rings that hold a group, by their pass: how many entries were taken, over the ring's weight.
     #[must_use]
-    pub fn groups(&self) -> String {
-        format!("{}:group:", self.base)
+    pub fn rings(&self) -> Vec<u8> {
+        self.key(RINGS, b"")
+    }
+
+    /// List of the groups that have something ready in a ring, in the order of their turns.
+    #[must_use]
+    pub fn ring(&self, ring: &[u8]) -> Vec<u8> {
+        self.key(RING, ring)
+    }
+
+    /// List of a group's ready entries in a ring.
+    #[must_use]
+    pub fn lane(&self, lane: &[u8]) -> Vec<u8> {
+        self.key(LANE, lane)
     }
 
     /// Sorted set of delayed entries by their due moment, milliseconds since 1970.
     #[must_use]
-    pub fn delayed(&self) -> String {
-        format!("{}:delayed", self.base)
+    pub fn delayed(&self) -> Vec<u8> {
+        self.key(DELAYED, b"")
     }
 
     /// Sorted set of workers by the end of their leases, milliseconds since 1970.
     #[must_use]
-    pub fn workers(&self) -> String {
-        format!("{}:workers", self.base)
+    pub fn workers(&self) -> Vec<u8> {
+        self.key(WORKERS, b"")
     }
 
-    /// What the key of each worker's lease (hash of id to entry) starts with; a worker's 16-byte id follows.
-    #[must_use]
-    pub fn leases(&self) -> String {
-        format!("{}:lease:", self.base)
-    }
-
-    /// The lease of one worker.
+    /// The lease of one worker: hash of id to entry.
     #[must_use]
     pub fn lease(&self, worker: WorkerId) -> Vec<u8> {
-        let mut key = self.leases().into_bytes();
-        key.extend_from_slice(worker.0.as_bytes());
-        key
+        self.key(LEASE, worker.0.as_bytes())
     }
 
-    /// The last fencing token.
+    /// Hash: whether the queue is open, the epoch, the last fencing token, and the controls.
     #[must_use]
-    pub fn fence(&self) -> String {
-        format!("{}:fence", self.base)
+    pub fn head(&self) -> Vec<u8> {
+        self.key(HEAD, b"")
     }
 
-    /// A mark that vanishes with the data: without it, Redis has lost what it held.
+    /// Who runs within a limited scope: hash of job id to worker.
     #[must_use]
-    pub fn epoch(&self) -> String {
-        format!("{}:epoch", self.base)
+    pub fn held(&self, scope: &[u8]) -> Vec<u8> {
+        self.key(HELD, scope)
+    }
+
+    /// Set of the scopes within which somebody runs.
+    #[must_use]
+    pub fn held_scopes(&self) -> Vec<u8> {
+        self.key(HELD_SCOPES, b"")
+    }
+
+    /// Set of a group's lanes that are out of their rings.
+    #[must_use]
+    pub fn parked(&self, group: &[u8]) -> Vec<u8> {
+        self.key(PARKED, group)
+    }
+
+    /// Set of the groups that have a parked lane.
+    #[must_use]
+    pub fn parked_groups(&self) -> Vec<u8> {
+        self.key(PARKED_GROUPS, b"")
     }
 
     /// Channel on which idle workers hear that something is ready.

@@ -3,13 +3,14 @@
 //! A worker holds all its jobs by one lease, renewed by one heartbeat. When it ends, [`Engine::rescue`] makes its jobs
 //! ready again. A lease is not what keeps a job from ending twice: the ledger does, by the fencing token of the claim.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use redis::{AsyncCommands, RedisResult};
 
 use crate::{
-    Engine, JobId, WorkerId,
+    JobId, WorkerId,
+    engine::RedisSide,
     envelope::Envelope,
     policy::Queue,
     ready::due_ms,
@@ -22,6 +23,42 @@ pub const LEASE: Duration = Duration::from_secs(10);
 pub const HEARTBEAT: Duration = Duration::from_secs(3);
 /// Most entries of one claim.
 pub const MAX_CLAIM: usize = 256;
+
+/// The kinds that a worker takes, each up to a version of its payload. While a release is rolled out, what is too new for
+/// a worker waits for one that knows it: it is not fetched and put back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownKinds {
+    /// As `claim.lua` takes them; empty for all.
+    lines: Arc<[u8]>,
+}
+
+impl KnownKinds {
+    /// Whatever kind and version there is.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Whether jobs that wait in a ring are among them.
+    pub(crate) fn takes(&self, ring: &[u8]) -> bool {
+        let Some((_, kind)) = ring.split_first() else { return true };
+        self.lines.is_empty() || self.lines.split(|byte| *byte == b'\n').any(|line| line == kind)
+    }
+
+    /// These kinds, each in the versions from 1 to the one given.
+    #[must_use]
+    pub fn of<'a>(kinds: impl IntoIterator<Item = (&'a str, u8)>) -> Self {
+        let mut lines = vec![b'\n'];
+        for (kind, newest) in kinds {
+            for version in 1..=newest {
+                lines.push(version);
+                lines.extend_from_slice(kind.as_bytes());
+                lines.push(b'\n');
+            }
+        }
+        Self { lines: lines.into() }
+    }
+}
 
 /// What a claim took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,25 +89,22 @@ pub struct Ended {
     pub handed_back: Vec<JobId>,
 }
 
-impl Engine {
-    /// Takes up to `most` (at most [`MAX_CLAIM`]) ready entries, groups in turn, leased to `worker`.
-    ///
-    /// # Errors
-    /// When Redis fails. Entries that were taken all the same are rescued when the lease ends, or handed back by the
-    /// heartbeat of a worker that lives.
-    pub async fn claim(&self, queue: Queue, worker: WorkerId, most: usize) -> RedisResult<Claimed> {
-        let keys = self.keys(queue);
+impl RedisSide {
+    pub(crate) async fn claim(
+        &self,
+        queue: Queue,
+        worker: WorkerId,
+        most: usize,
+        known: &KnownKinds,
+    ) -> RedisResult<Claimed> {
         let now = self.clock().now_ms();
         let mut answer: Vec<Vec<u8>> = scripts::CLAIM
-            .key(keys.ring())
-            .key(keys.groups())
-            .key(keys.workers())
-            .key(keys.lease(worker))
-            .key(keys.fence())
+            .key(self.keys(queue).base())
             .arg(now)
             .arg(now + lease_ms())
             .arg(worker.0.as_bytes())
             .arg(most.min(MAX_CLAIM))
+            .arg(&*known.lines)
             .invoke_async(&mut self.connection())
             .await?;
         if answer.is_empty() {
@@ -84,14 +118,9 @@ impl Engine {
         Ok(Claimed { fence, entries: answer })
     }
 
-    /// Renews the lease of `worker`. False if it had been given up, or Redis lost its data: then its jobs are no longer
-    /// its own.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn heartbeat(&self, queue: Queue, worker: WorkerId) -> RedisResult<bool> {
+    pub(crate) async fn heartbeat(&self, queue: Queue, worker: WorkerId) -> RedisResult<bool> {
         let known: i32 = scripts::HEARTBEAT
-            .key(self.keys(queue).workers())
+            .key(self.keys(queue).base())
             .arg(self.clock().now_ms() + lease_ms())
             .arg(worker.0.as_bytes())
             .invoke_async(&mut self.connection())
@@ -99,18 +128,18 @@ impl Engine {
         Ok(known == 1)
     }
 
-    /// Ends leases, after the ledger has settled the jobs. Returns how many were no longer held.
-    ///
-    /// # Errors
-    /// When Redis fails. Then the jobs come back like those of a claim that failed, and the next one finds out from the
-    /// ledger.
-    pub async fn end_leases(&self, queue: Queue, worker: WorkerId, ended: &Ended) -> RedisResult<usize> {
+    pub(crate) async fn end_leases(
+        &self,
+        queue: Queue,
+        worker: WorkerId,
+        ended: &Ended,
+    ) -> RedisResult<usize> {
         let keys = self.keys(queue);
         let mut missing = 0;
         for some in pieces(ended) {
             let mut call = scripts::SETTLE.prepare_invoke();
-            call.key(keys.lease(worker)).key(keys.delayed()).key(keys.ring()).key(keys.groups());
-            call.arg(keys.wake()).arg(some.finished.len()).arg(some.delayed.len());
+            call.key(keys.base()).arg(keys.wake()).arg(worker.0.as_bytes());
+            call.arg(some.finished.len()).arg(some.delayed.len());
             for id in &some.finished {
                 call.arg(id.0.as_bytes());
             }
@@ -125,17 +154,10 @@ impl Engine {
         Ok(missing)
     }
 
-    /// Makes ready what a lost worker held, at most 500 jobs; `None` when no lease has ended. Call again until then.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn rescue(&self, queue: Queue) -> RedisResult<Option<Rescued>> {
+    pub(crate) async fn rescue(&self, queue: Queue) -> RedisResult<Option<Rescued>> {
         let keys = self.keys(queue);
         let answer: Option<(Vec<u8>, usize)> = scripts::RESCUE
-            .key(keys.workers())
-            .key(keys.ring())
-            .key(keys.groups())
-            .key(keys.leases())
+            .key(keys.base())
             .arg(keys.wake())
             .arg(self.clock().now_ms())
             .arg(MAX_IDS)
@@ -150,35 +172,21 @@ impl Engine {
         }))
     }
 
-    /// Takes a worker that stops off the list, unless it still holds something.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn resign(&self, queue: Queue, worker: WorkerId) -> RedisResult<bool> {
-        let keys = self.keys(queue);
+    pub(crate) async fn resign(&self, queue: Queue, worker: WorkerId) -> RedisResult<bool> {
         let gone: i32 = scripts::RESIGN
-            .key(keys.workers())
-            .key(keys.lease(worker))
+            .key(self.keys(queue).base())
             .arg(worker.0.as_bytes())
             .invoke_async(&mut self.connection())
             .await?;
         Ok(gone == 1)
     }
 
-    /// All that the lease of `worker` holds.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn held_by(&self, queue: Queue, worker: WorkerId) -> RedisResult<HashSet<JobId>> {
+    pub(crate) async fn held_by(&self, queue: Queue, worker: WorkerId) -> RedisResult<HashSet<JobId>> {
         let ids: Vec<Vec<u8>> = self.connection().hkeys(self.keys(queue).lease(worker)).await?;
         Ok(ids.iter().filter_map(|id| Envelope::id_of(id)).collect())
     }
 
-    /// Which of `held` their workers really hold a lease for.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn still_leased(
+    pub(crate) async fn still_leased(
         &self,
         queue: Queue,
         held: &[(JobId, WorkerId)],
@@ -205,13 +213,9 @@ impl Engine {
             .collect())
     }
 
-    /// Raises the fence to what the ledger knows.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn raise_fence(&self, queue: Queue, fence: i64) -> RedisResult<()> {
+    pub(crate) async fn raise_fence(&self, queue: Queue, fence: i64) -> RedisResult<()> {
         scripts::RAISE_FENCE
-            .key(self.keys(queue).fence())
+            .key(self.keys(queue).base())
             .arg(fence)
             .invoke_async::<()>(&mut self.connection())
             .await
@@ -223,18 +227,28 @@ fn lease_ms() -> i64 {
 }
 
 /// Cuts into calls of at most [`MAX_IDS`] ids.
-fn pieces(ended: &Ended) -> impl Iterator<Item = Ended> {
-    let longest =
-        [ended.finished.len(), ended.delayed.len(), ended.handed_back.len()].into_iter().max().unwrap_or(0);
-    // A third of the limit of each sort: never over the limit, and one call in the usual case of few ids.
-    let each = if ended.finished.len() + ended.delayed.len() + ended.handed_back.len() <= MAX_IDS {
-        MAX_IDS
-    } else {
-        MAX_IDS / 3
+fn pieces(ended: &Ended) -> Vec<Ended> {
+    let mut pieces: Vec<Ended> = Vec::new();
+    let mut count = MAX_IDS;
+    let mut last = |pieces: &mut Vec<Ended>| {
+        if count == MAX_IDS {
+            pieces.push(Ended::default());
+            count = 0;
+        }
+        count += 1;
+        pieces.len() - 1
     };
-    (0..longest.div_ceil(each)).map(move |n| Ended {
-        finished: ended.finished.iter().skip(n * each).take(each).copied().collect(),
-        delayed: ended.delayed.iter().skip(n * each).take(each).copied().collect(),
-        handed_back: ended.handed_back.iter().skip(n * each).take(each).copied().collect(),
-    })
+    for id in &ended.finished {
+        let last = last(&mut pieces);
+        pieces[last].finished.push(*id);
+    }
+    for delayed in &ended.delayed {
+        let last = last(&mut pieces);
+        pieces[last].delayed.push(*delayed);
+    }
+    for id in &ended.handed_back {
+        let last = last(&mut pieces);
+        pieces[last].handed_back.push(*id);
+    }
+    pieces
 }

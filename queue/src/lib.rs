@@ -5,6 +5,7 @@
 //! states its contract.
 
 pub mod backend;
+pub mod controls;
 pub mod dead;
 pub mod engine;
 pub mod envelope;
@@ -16,6 +17,7 @@ pub mod keys;
 pub mod lease;
 pub mod ledger;
 pub mod limit;
+mod memory;
 pub mod outbox;
 pub mod policy;
 pub mod ready;
@@ -29,9 +31,11 @@ pub mod state;
 mod storable;
 pub mod wake;
 
+pub use controls::Controls;
 pub use engine::Engine;
 pub use failure::{Failure, Outcome};
 pub use job::{Catalog, Job, Kind, Run};
+pub use lease::KnownKinds;
 pub use policy::{Policy, Priority, Queue};
 pub use schedule::Schedule;
 pub use state::State;

@@ -112,6 +112,12 @@ pub struct Policy {
     pub longest_delay: Duration,
     /// Whether a second unfinished job of the same kind and payload is refused.
     pub unique: bool,
+    /// Most jobs of the kind that run at once, in all workers.
+    pub max_running: Option<u32>,
+    /// Most jobs of the kind that run at once for the same group, in all workers.
+    pub max_running_per_group: Option<u32>,
+    /// How many turns it gets while another kind of its queue gets one.
+    pub weight: u32,
     /// How urgent its jobs are within the queue, unless a job says otherwise.
     pub priority: Priority,
 }
@@ -126,6 +132,9 @@ impl Policy {
             first_delay: Duration::from_secs(5),
             longest_delay: Duration::from_secs(3_600),
             unique: false,
+            max_running: None,
+            max_running_per_group: None,
+            weight: 1,
             priority: Priority::Normal,
         }
     }
@@ -155,6 +164,27 @@ impl Policy {
     pub const fn delays(mut self, first: Duration, longest: Duration) -> Self {
         self.first_delay = first;
         self.longest_delay = longest;
+        self
+    }
+
+    /// Sets how many of its jobs run at once, in all workers.
+    #[must_use]
+    pub const fn max_running(mut self, most: u32) -> Self {
+        self.max_running = Some(most);
+        self
+    }
+
+    /// Sets how many of its jobs run at once for the same group, in all workers.
+    #[must_use]
+    pub const fn max_running_per_group(mut self, most: u32) -> Self {
+        self.max_running_per_group = Some(most);
+        self
+    }
+
+    /// Sets how many turns it gets while another kind of its queue gets one.
+    #[must_use]
+    pub const fn weight(mut self, turns: u32) -> Self {
+        self.weight = turns;
         self
     }
 

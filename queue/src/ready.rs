@@ -1,9 +1,13 @@
 //! What waits: pushing entries, and promoting those that are due.
+//!
+//! What is ready lies in *lanes*: a list for each kind, payload version, priority and group. The groups of one kind, version
+//! and priority take turns in a *ring*; the rings take turns by weight. So a kind that may not run now costs a claim
+//! nothing, and neither do the jobs of a version that the worker does not know.
 
 use chrono::{DateTime, Utc};
 use redis::{AsyncCommands, RedisResult};
 
-use crate::{Engine, envelope::Envelope, policy::Queue, scripts, scripts::MAX_IDS};
+use crate::{engine::RedisSide, envelope::Envelope, policy::Queue, scripts, scripts::MAX_IDS};
 
 /// What one promotion did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +21,10 @@ pub struct Promoted {
 /// What a queue holds in Redis.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Groups that have something ready.
-    pub groups: u64,
+    /// Turns to come: groups that have something ready, once for each ring they are in.
+    pub turns: u64,
+    /// Groups that have something ready which may not run now: they are paused or at their limit.
+    pub parked: u64,
     /// Entries that wait for their moment.
     pub delayed: u64,
     /// Workers that hold or held leases.
@@ -28,18 +34,13 @@ pub struct Depth {
 /// An entry to push, with the moment before which it must not run.
 pub type Entry = (Option<DateTime<Utc>>, Envelope);
 
-impl Engine {
-    /// Pushes entries, each now or at its moment. Idle workers hear of it. Pushing one twice is harmless: the ledger
-    /// runs one copy.
-    ///
-    /// # Errors
-    /// When Redis fails; then any part of them may have been pushed, so push all again.
-    pub async fn push(&self, queue: Queue, entries: &[Entry]) -> RedisResult<()> {
+impl RedisSide {
+    pub(crate) async fn push(&self, queue: Queue, entries: &[Entry]) -> RedisResult<()> {
         let keys = self.keys(queue);
         let mut connection = self.connection();
         for some in entries.chunks(MAX_IDS) {
             let mut call = scripts::PUSH.prepare_invoke();
-            call.key(keys.ring()).key(keys.delayed()).key(keys.groups()).arg(keys.wake());
+            call.key(keys.base()).arg(keys.wake());
             for (due_at, envelope) in some {
                 call.arg(due_at.map_or(0, |due| due_ms(due).max(1))).arg(envelope.encode());
             }
@@ -48,16 +49,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes ready what is due, at most 500 entries; call again while `moved` is that many.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn promote(&self, queue: Queue) -> RedisResult<Promoted> {
+    pub(crate) async fn promote(&self, queue: Queue) -> RedisResult<Promoted> {
         let keys = self.keys(queue);
         let (moved, next): (usize, String) = scripts::PROMOTE
-            .key(keys.delayed())
-            .key(keys.ring())
-            .key(keys.groups())
+            .key(keys.base())
             .arg(keys.wake())
             .arg(self.clock().now_ms())
             .arg(MAX_IDS)
@@ -67,26 +62,26 @@ impl Engine {
         Ok(Promoted { moved, next_due_at })
     }
 
-    /// What the queue holds; three constant-time reads.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn depth(&self, queue: Queue) -> RedisResult<Depth> {
+    pub(crate) async fn depth(&self, queue: Queue) -> RedisResult<Depth> {
         let keys = self.keys(queue);
-        let (groups, delayed, workers) = redis::pipe()
-            .llen(keys.ring())
-            .zcard(keys.delayed())
-            .zcard(keys.workers())
-            .query_async(&mut self.connection())
-            .await?;
-        Ok(Depth { groups, delayed, workers })
+        let mut connection = self.connection();
+        let rings: Vec<Vec<u8>> = connection.zrange(keys.rings(), 0, -1).await?;
+        let mut reads = redis::pipe();
+        reads.zcard(keys.delayed()).zcard(keys.workers()).scard(keys.parked_groups());
+        for ring in &rings {
+            reads.llen(keys.ring(ring));
+        }
+        let counts: Vec<u64> = reads.query_async(&mut connection).await?;
+        let (of_queue, of_rings) = counts.split_at(3);
+        Ok(Depth {
+            turns: of_rings.iter().sum(),
+            parked: of_queue[2],
+            delayed: of_queue[0],
+            workers: of_queue[1],
+        })
     }
 
-    /// Whether Redis answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> RedisResult<()> {
+    pub(crate) async fn ping(&self) -> RedisResult<()> {
         self.connection().ping::<()>().await
     }
 }

@@ -4,7 +4,7 @@
 //! which may have lost the last second of writes, and now and then for good measure, a census reads the ids of all that
 //! Redis holds, and only the difference is pushed. Pushing too much is harmless: the ledger runs one copy.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use redis::{AsyncCommands, RedisResult};
@@ -12,8 +12,9 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    Engine, JobId,
-    envelope::Envelope,
+    Engine, JobId, WorkerId,
+    engine::RedisSide,
+    envelope::{self, Envelope},
     keys::QueueKeys,
     outbox::RelayError,
     policy::Queue,
@@ -21,51 +22,31 @@ use crate::{
     state::State,
 };
 
-impl Engine {
-    /// The mark that shows whether Redis still has its data; `None` when it lost them.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn epoch(&self, queue: Queue) -> RedisResult<Option<String>> {
-        self.connection().get(self.keys(queue).epoch()).await
+impl RedisSide {
+    pub(crate) async fn epoch(&self, queue: Queue) -> RedisResult<Option<String>> {
+        self.connection().hget(self.keys(queue).head(), "epoch").await
     }
 
-    /// Sets a new mark, when everything has been put back.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn mark_epoch(&self, queue: Queue) -> RedisResult<()> {
-        self.connection().set(self.keys(queue).epoch(), Uuid::new_v4().to_string()).await
+    pub(crate) async fn mark_epoch(&self, queue: Queue, mark: &str) -> RedisResult<()> {
+        self.connection().hset(self.keys(queue).head(), "epoch", mark).await
     }
 
-    /// Which start of the Redis server this is.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn server_run(&self) -> RedisResult<String> {
+    pub(crate) async fn server_run(&self) -> RedisResult<String> {
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.connection()).await?;
         Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned())
     }
 
-    /// The ids of all that Redis holds of a queue. A job that is not touched meanwhile is never missed: it is read in the
-    /// direction in which jobs move (delayed, ready, leased), and each list from its end.
-    ///
-    /// # Errors
-    /// When Redis fails.
-    pub async fn census(&self, queue: Queue) -> RedisResult<HashSet<JobId>> {
+    pub(crate) async fn census(&self, queue: Queue) -> RedisResult<HashSet<JobId>> {
         let keys = self.keys(queue);
         let mut ids = HashSet::new();
         self.count_delayed(&keys, &mut ids).await?;
-        // One read of the whole ring: it turns, so pieces of it could miss a group. Its length is the number of groups.
-        let ring: Vec<Vec<u8>> = self.connection().lrange(keys.ring(), 0, -1).await?;
-        for group in ring {
-            self.count_group(&keys, &group, &mut ids).await?;
+        for lane in self.lanes(&keys).await? {
+            self.count_lane(&keys, &lane, &mut ids).await?;
         }
         let workers: Vec<Vec<u8>> = self.connection().zrange(keys.workers(), 0, -1).await?;
         for worker in workers {
-            let mut lease = keys.leases().into_bytes();
-            lease.extend_from_slice(&worker);
-            let held: Vec<Vec<u8>> = self.connection().hkeys(lease).await?;
+            let Ok(worker) = Uuid::from_slice(&worker).map(WorkerId) else { continue };
+            let held: Vec<Vec<u8>> = self.connection().hkeys(keys.lease(worker)).await?;
             ids.extend(held.iter().filter_map(|id| Envelope::id_of(id)));
         }
         Ok(ids)
@@ -89,13 +70,34 @@ impl Engine {
         }
     }
 
-    async fn count_group(&self, keys: &QueueKeys, group: &[u8], ids: &mut HashSet<JobId>) -> RedisResult<()> {
-        let mut list = keys.groups().into_bytes();
-        list.extend_from_slice(group);
+    async fn lanes(&self, keys: &QueueKeys) -> RedisResult<BTreeSet<Vec<u8>>> {
+        let mut lanes = BTreeSet::new();
+        self.lanes_in_rings(keys, &mut lanes).await?;
+        let mut connection = self.connection();
+        let parked: Vec<Vec<u8>> = connection.smembers(keys.parked_groups()).await?;
+        for group in parked {
+            lanes.extend(connection.smembers::<_, Vec<Vec<u8>>>(keys.parked(&group)).await?);
+        }
+        self.lanes_in_rings(keys, &mut lanes).await?;
+        Ok(lanes)
+    }
+
+    async fn lanes_in_rings(&self, keys: &QueueKeys, lanes: &mut BTreeSet<Vec<u8>>) -> RedisResult<()> {
+        let mut connection = self.connection();
+        let rings: Vec<Vec<u8>> = connection.zrange(keys.rings(), 0, -1).await?;
+        for ring in rings {
+            let groups: Vec<Vec<u8>> = connection.lrange(keys.ring(&ring), 0, -1).await?;
+            lanes.extend(groups.iter().map(|group| envelope::lane(&ring, group)));
+        }
+        Ok(())
+    }
+
+    async fn count_lane(&self, keys: &QueueKeys, lane: &[u8], ids: &mut HashSet<JobId>) -> RedisResult<()> {
         let step = i64::try_from(MAX_IDS).unwrap_or(i64::MAX);
         for end in (1..).step_by(MAX_IDS) {
-            let page: Vec<Vec<u8>> = scripts::IDS_OF_LIST
-                .key(&list)
+            let page: Vec<Vec<u8>> = scripts::IDS_OF_LANE
+                .key(keys.base())
+                .arg(lane)
                 .arg(-(end + step - 1))
                 .arg(-end)
                 .invoke_async(&mut self.connection())

@@ -27,10 +27,11 @@ use crate::{
     ledger::Settled,
     retry::{RunFailed, Verdict, verdict},
     running::Running,
+    scripts::MAX_IDS,
 };
 
 /// Most runs that are settled at once.
-const MAX_BATCH: usize = 512;
+const MAX_BATCH: usize = MAX_IDS;
 /// After the hard stop, how long to wait for a database that is away before giving the results up; their leases run out
 /// and the jobs run again.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);

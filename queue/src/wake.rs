@@ -7,12 +7,18 @@ use redis::RedisResult;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Engine, policy::Queue};
+use crate::{Engine, engine::RedisSide, policy::Queue};
 
 /// What idle fetchers of this process wait on, one for each queue.
 #[derive(Debug, Clone)]
 pub struct Wakes {
     by_queue: Arc<HashMap<Queue, Arc<Notify>>>,
+}
+
+impl Default for Wakes {
+    fn default() -> Self {
+        Self { by_queue: Arc::new(Queue::ALL.into_iter().map(|queue| (queue, Arc::default())).collect()) }
+    }
 }
 
 impl Wakes {
@@ -21,13 +27,23 @@ impl Wakes {
     /// # Errors
     /// When Redis does not answer the first time.
     pub async fn listen(engine: &Engine, stop: CancellationToken) -> RedisResult<Self> {
+        engine.listen(stop).await
+    }
+
+    /// What the fetcher of `queue` waits on.
+    #[must_use]
+    pub fn of(&self, queue: Queue) -> Arc<Notify> {
+        self.by_queue.get(&queue).cloned().unwrap_or_default()
+    }
+}
+
+impl RedisSide {
+    pub(crate) async fn listen(&self, stop: CancellationToken) -> RedisResult<Wakes> {
         let channels: HashMap<String, Queue> =
-            Queue::ALL.into_iter().map(|queue| (engine.keys(queue).wake(), queue)).collect();
+            Queue::ALL.into_iter().map(|queue| (self.keys(queue).wake(), queue)).collect();
         let names: Vec<String> = channels.keys().cloned().collect();
-        let mut subscription = engine.redis().subscribe(&names).await?;
-        let wakes = Self {
-            by_queue: Arc::new(Queue::ALL.into_iter().map(|queue| (queue, Arc::default())).collect()),
-        };
+        let mut subscription = self.redis().subscribe(&names).await?;
+        let wakes = Wakes::default();
         let listening = wakes.clone();
         tokio::spawn(async move {
             while let Some(Some(channel)) = stop.run_until_cancelled(subscription.next_channel()).await {
@@ -37,11 +53,5 @@ impl Wakes {
             }
         });
         Ok(wakes)
-    }
-
-    /// What the fetcher of `queue` waits on.
-    #[must_use]
-    pub fn of(&self, queue: Queue) -> Arc<Notify> {
-        self.by_queue.get(&queue).cloned().unwrap_or_default()
     }
 }

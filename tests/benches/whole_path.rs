@@ -16,7 +16,7 @@ use std::{
 use apalis_core::{task::Task, worker::builder::WorkerBuilder};
 use chrono::Utc;
 use queue::{
-    Engine, JobId, Policy, Queue,
+    Engine, JobId, KnownKinds, Policy, Queue,
     backend::{Backend, Claim, Settings},
     ledger::Ledger,
     outbox::{self, Cause, NewJob},
@@ -73,6 +73,7 @@ async fn main() {
     let note = Note::default();
     let backend = Backend::start(Settings {
         queue: Queue::Sync,
+        known: KnownKinds::all(),
         slots: SLOTS,
         engine: engine.clone(),
         ledger: Ledger::new(database.pool.clone()),

@@ -47,6 +47,7 @@ impl Pools {
         let catalog = self.catalog;
         let backend = Backend::start(Settings {
             queue,
+            known: catalog.known(),
             slots,
             engine: self.engine.clone(),
             ledger: self.ledger.clone(),

@@ -87,7 +87,7 @@ fn queues(overview: &Overview) -> Markup {
                         @for state in COUNTED { th.number { (state.name()) } }
                         th { "oldest ready" }
                         th.number title="Workers on the queue, as Redis knows them" { "workers" }
-                        th.number title="Groups with something ready in Redis" { "groups" }
+                        th.number title="Turns to come in Redis: groups with something ready, once for each kind and priority" { "turns" }
                         th.number title="Entries in Redis that wait for their moment" { "delayed in Redis" }
                     } }
                     tbody {
@@ -107,7 +107,7 @@ fn queues(overview: &Overview) -> Markup {
                                 @match depth {
                                     Some(depth) => {
                                         (quantity(depth.workers))
-                                        (quantity(depth.groups))
+                                        (quantity(depth.turns))
                                         (quantity(depth.delayed))
                                     },
                                     None => td.number colspan="3" { "Redis does not answer" },

@@ -15,7 +15,7 @@ fn search_orders() -> Budget {
 
 async fn budgets() -> (Queues, Budgets) {
     let queues = Queues::new().await;
-    let budgets = Budgets::new(queues.redis.redis.clone(), Arc::new(queues.clock.clone()));
+    let budgets = Budgets::new(queues.redis().clone(), Arc::new(queues.clock.clone()));
     (queues, budgets)
 }
 
@@ -129,9 +129,8 @@ async fn the_other_sides_rate_is_believed_for_a_day() {
     }
     assert_eq!(grants[3..], [at_ms(250), at_ms(500)]);
 
-    let bucket = queue::keys::BudgetKeys::new(queues.redis.redis.prefix(), &search_orders().name).bucket;
-    let left_ms: i64 =
-        redis::AsyncCommands::pttl(&mut queues.engine.redis().connection(), &bucket).await.unwrap();
+    let bucket = queue::keys::BudgetKeys::new(queues.redis().prefix(), &search_orders().name).bucket;
+    let left_ms: i64 = redis::AsyncCommands::pttl(&mut queues.connection(), &bucket).await.unwrap();
     assert!((86_000_000..=86_400_000).contains(&left_ms), "{left_ms}");
 }
 
@@ -144,9 +143,8 @@ async fn a_bucket_lives_until_the_last_slot_that_it_set_aside() {
     for n in 0..100 {
         budgets.ask(&slow, &format!("job-{n}")).await.unwrap();
     }
-    let bucket = queue::keys::BudgetKeys::new(queues.redis.redis.prefix(), &slow.name).bucket;
-    let left_ms: i64 =
-        redis::AsyncCommands::pttl(&mut queues.engine.redis().connection(), &bucket).await.unwrap();
+    let bucket = queue::keys::BudgetKeys::new(queues.redis().prefix(), &slow.name).bucket;
+    let left_ms: i64 = redis::AsyncCommands::pttl(&mut queues.connection(), &bucket).await.unwrap();
     assert!(left_ms > 99_000_000, "forgotten after {left_ms} ms, it would grant a burst too early");
 }
 

@@ -40,6 +40,7 @@ async fn a_requeued_letter_runs_again_with_all_its_attempts_and_keeps_its_errors
     let id = deployment.died(&job("a"), "no such seller").await;
     deployment.relay().await;
     deployment.queues.flush().await;
+    deployment.queues.open().await;
 
     let mut transaction = deployment.pool.begin().await.unwrap();
     assert_eq!(requeue(&mut transaction, id, start() + seconds(60)).await.unwrap(), QUEUE);

@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
-    Engine, JobId, Queue, WorkerId,
+    Controls, Engine, JobId, KnownKinds, Queue, WorkerId,
     envelope::Envelope,
     keys::QueueKeys,
+    lease::Ended,
     ledger::Ledger,
     outbox::{Cause, Enqueued, NewJob, enqueue},
 };
@@ -27,12 +28,36 @@ pub(crate) fn start() -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).expect("a moment")
 }
 
-/// The Redis side alone.
+/// Runs a test over both sides of the engine: `name::redis` and `name::memory`.
+macro_rules! both {
+    ($(async fn $name:ident($queues:ident) $body:block)*) => {
+        $(mod $name {
+            #[allow(unused_imports, reason = "not every test needs all that its file names")]
+            use super::*;
+
+            async fn body($queues: crate::deployment::Queues) $body
+
+            #[tokio::test]
+            async fn redis() {
+                body(crate::deployment::Queues::new().await).await;
+            }
+
+            #[tokio::test]
+            async fn memory() {
+                body(crate::deployment::Queues::in_memory().await).await;
+            }
+        })*
+    };
+}
+pub(crate) use both;
+
+/// The engine alone, with its queue open.
 pub(crate) struct Queues {
     pub(crate) engine: Engine,
     pub(crate) clock: FakeClock,
+    /// Of those in Redis.
     pub(crate) keys: QueueKeys,
-    pub(crate) redis: TestRedis,
+    redis: Option<TestRedis>,
 }
 
 impl Queues {
@@ -41,7 +66,25 @@ impl Queues {
         let redis = TestRedis::new().await;
         let engine = Engine::new(redis.redis.clone(), Arc::new(clock.clone()));
         let keys = QueueKeys::new(redis.redis.prefix(), QUEUE);
-        Self { engine, clock, keys, redis }
+        engine.control(QUEUE, &Controls::default()).await.unwrap();
+        Self { engine, clock, keys, redis: Some(redis) }
+    }
+
+    pub(crate) async fn in_memory() -> Self {
+        let clock = FakeClock::at(start());
+        let engine = Engine::in_memory(Arc::new(clock.clone()));
+        engine.control(QUEUE, &Controls::default()).await.unwrap();
+        Self { engine, clock, keys: QueueKeys::new("memory", QUEUE), redis: None }
+    }
+
+    /// The Redis of a test that needs one.
+    pub(crate) fn redis(&self) -> &runtime::redis::Redis {
+        &self.redis.as_ref().expect("this test runs on Redis").redis
+    }
+
+    /// The connection of a test that looks into Redis.
+    pub(crate) fn connection(&self) -> redis::aio::ConnectionManager {
+        self.redis().connection()
     }
 
     pub(crate) async fn push(&self, envelopes: &[Envelope]) {
@@ -56,31 +99,43 @@ impl Queues {
 
     /// The ids that a claim takes, in order.
     pub(crate) async fn claim(&self, worker: WorkerId, most: usize) -> Vec<JobId> {
-        ids(&self.engine.claim(QUEUE, worker, most).await.unwrap().entries)
+        ids(&self.engine.claim(QUEUE, worker, most, &KnownKinds::all()).await.unwrap().entries)
+    }
+
+    /// Ends the leases of jobs that are finished.
+    pub(crate) async fn finish(&self, worker: WorkerId, ids: &[JobId]) {
+        let ended = Ended { finished: ids.to_vec(), ..Ended::default() };
+        assert_eq!(self.engine.end_leases(QUEUE, worker, &ended).await.unwrap(), 0);
     }
 
     /// What a worker's lease holds.
     pub(crate) async fn leased(&self, worker: WorkerId) -> BTreeSet<JobId> {
-        let held: Vec<Vec<u8>> =
-            self.engine.redis().connection().hkeys(self.keys.lease(worker)).await.unwrap();
-        ids(&held).into_iter().collect()
+        self.engine.held_by(QUEUE, worker).await.unwrap().into_iter().collect()
     }
 
     /// The workers on the list.
     pub(crate) async fn workers(&self) -> Vec<WorkerId> {
-        let workers: Vec<Vec<u8>> =
-            self.engine.redis().connection().zrange(self.keys.workers(), 0, -1).await.unwrap();
+        let workers: Vec<Vec<u8>> = self.connection().zrange(self.keys.workers(), 0, -1).await.unwrap();
         workers.iter().map(|id| WorkerId(uuid::Uuid::from_slice(id).unwrap())).collect()
     }
 
     /// Deletes everything that this deployment keeps in Redis, as a flush would.
     pub(crate) async fn flush(&self) {
-        let mut connection = self.engine.redis().connection();
-        let pattern = format!("{{{}*", self.engine.redis().prefix());
+        let Some(redis) = &self.redis else {
+            self.engine.flush_memory();
+            return;
+        };
+        let mut connection = self.connection();
+        let pattern = format!("{{{}*", redis.redis.prefix());
         let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
         if !keys.is_empty() {
             connection.del::<_, ()>(keys).await.unwrap();
         }
+    }
+
+    /// What the scheduler does after a loss, before anything is put back.
+    pub(crate) async fn open(&self) {
+        self.engine.control(QUEUE, &Controls::default()).await.unwrap();
     }
 }
 

@@ -8,14 +8,16 @@
 mod budgets;
 mod budgets_model;
 mod claims;
-mod claims_model;
 mod dead;
 mod delayed;
 mod deployment;
 mod leases;
 mod ledger;
+mod limits;
+mod model;
 mod outbox;
 mod reconcile;
+mod rings;
 mod worker;
 mod worker_faults;
 mod working;

@@ -91,6 +91,7 @@ async fn after_a_flush_all_that_is_unfinished_comes_back() {
 
     deployment.queues.flush().await;
     assert_eq!(deployment.engine().epoch(QUEUE).await.unwrap(), None, "the mark went with the data");
+    deployment.queues.open().await;
     let later = start() + seconds(1);
     let count = put_back(&deployment.pool, deployment.engine(), QUEUE, &HashSet::new(), later).await.unwrap();
     assert_eq!(count, 1_102);
@@ -140,13 +141,13 @@ async fn a_job_put_back_though_it_runs_is_not_run_twice() {
     deployment.enqueue(std::slice::from_ref(&once)).await;
     deployment.relay().await;
     let worker = WorkerId::new();
-    let claimed = deployment.engine().claim(QUEUE, worker, 1).await.unwrap();
+    let claimed = deployment.engine().claim(QUEUE, worker, 1, &queue::KnownKinds::all()).await.unwrap();
     deployment.ledger.begin(worker, claimed.fence, &[once.id], start()).await.unwrap();
     let later = start() + seconds(1);
     put_back(&deployment.pool, deployment.engine(), QUEUE, &HashSet::new(), later).await.unwrap();
 
     let other = WorkerId::new();
-    let copy = deployment.engine().claim(QUEUE, other, 1).await.unwrap();
+    let copy = deployment.engine().claim(QUEUE, other, 1, &queue::KnownKinds::all()).await.unwrap();
     let begun = deployment.ledger.begin(other, copy.fence, &[once.id], later).await.unwrap();
     assert_eq!(begun[&once.id], Begun::Running(worker));
     let held = [(once.id, worker)];

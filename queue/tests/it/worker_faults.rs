@@ -45,7 +45,7 @@ async fn a_lost_lease_stops_the_run_and_the_job_runs_once_elsewhere() {
     works.enqueue(std::slice::from_ref(&once)).await;
     starts.until(once.id, 1).await;
     let lease = works.deployment.queues.keys.lease(worker.id);
-    works.engine.redis().connection().del::<_, ()>(lease).await.unwrap();
+    works.deployment.queues.connection().del::<_, ()>(lease).await.unwrap();
     stopped.notified().await;
     // It would take the job again itself.
     worker.stop().await;
@@ -79,7 +79,7 @@ async fn a_worker_that_lost_its_lease_runs_the_copy_at_once() {
     works.enqueue(std::slice::from_ref(&once)).await;
     starts.until(once.id, 1).await;
     let lease = works.deployment.queues.keys.lease(worker.id);
-    works.engine.redis().connection().del::<_, ()>(lease).await.unwrap();
+    works.deployment.queues.connection().del::<_, ()>(lease).await.unwrap();
     works.put_all_back().await;
     let flushed_at = tokio::time::Instant::now();
     works.until_all(std::slice::from_ref(&once), "done").await;
@@ -122,7 +122,7 @@ async fn copies_pushed_again_and_again_run_once() {
     }
     works.until_all(&jobs, "done").await;
     works.put_all_back().await;
-    let empty = async || works.engine.depth(QUEUE).await.unwrap().groups == 0;
+    let empty = async || works.engine.depth(QUEUE).await.unwrap().turns == 0;
     eventually("the copies are dropped", empty).await;
     for worker in workers {
         worker.stop().await;
@@ -153,7 +153,7 @@ async fn what_a_claim_took_whose_answer_was_lost_comes_back_while_the_worker_liv
     works.enqueue(std::slice::from_ref(&first)).await;
     starts.until(first.id, 1).await;
     works.enqueue(std::slice::from_ref(&lost)).await;
-    let claimed = works.engine.claim(QUEUE, busy.id, 1).await.unwrap();
+    let claimed = works.engine.claim(QUEUE, busy.id, 1, &queue::KnownKinds::all()).await.unwrap();
     assert_eq!(crate::deployment::ids(&claimed.entries), [lost.id]);
 
     let other = works.worker(1, |_| async { Ok(json!("elsewhere")) }).await;
@@ -175,19 +175,20 @@ async fn entries_that_are_no_jobs_are_dropped_and_the_ledger_puts_good_ones_in_t
     transaction.commit().await.unwrap();
     sqlx::query("delete from outbox").execute(&works.deployment.pool).await.unwrap();
 
-    // A job that the ledger does not know, an entry of a newer release, and one that is cut off.
+    // Jobs that the ledger does not know, an entry of a newer release, and one that is cut off.
     let unknown = envelope("a").encode();
     let mut newer = queue::envelope::Envelope { id: good.id, ..envelope("a") }.encode();
     let format = newer.len() - envelope("a").payload.len() - 1;
     newer[format] = 9;
-    let list = format!("{}a", works.deployment.queues.keys.groups());
-    let mut connection = works.engine.redis().connection();
-    connection.rpush::<_, _, ()>(&list, &[unknown, newer, b"cut".to_vec()]).await.unwrap();
-    connection.rpush::<_, _, ()>(works.deployment.queues.keys.ring(), "a").await.unwrap();
+    let first = envelope("a");
+    works.deployment.queues.push(std::slice::from_ref(&first)).await;
+    let lane = works.deployment.queues.keys.lane(&first.lane());
+    let mut connection = works.deployment.queues.connection();
+    connection.rpush::<_, _, ()>(lane, &[unknown, newer, b"cut".to_vec()]).await.unwrap();
 
     let worker = works.worker(4, |_| async { Ok(Value::Null) }).await;
     eventually("all were dropped", async || {
-        works.engine.depth(QUEUE).await.unwrap().groups == 0 && works.holds_nothing(worker.id).await
+        works.engine.depth(QUEUE).await.unwrap().turns == 0 && works.holds_nothing(worker.id).await
     })
     .await;
     works.put_all_back().await;
@@ -224,7 +225,7 @@ async fn a_copy_that_comes_too_early_waits_for_its_moment() {
     works.deployment.queues.push(&[copy]).await;
     let worker = works.worker(1, |_| async { Ok(Value::Null) }).await;
     eventually("the copy was put back", async || {
-        works.engine.depth(QUEUE).await.unwrap().groups == 0 && works.holds_nothing(worker.id).await
+        works.engine.depth(QUEUE).await.unwrap().turns == 0 && works.holds_nothing(worker.id).await
     })
     .await;
     worker.stop().await;

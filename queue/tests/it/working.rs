@@ -15,7 +15,7 @@ use apalis_core::{
 };
 use futures::future::BoxFuture;
 use queue::{
-    Engine, JobId, Outcome, Policy, Run, WorkerId,
+    Engine, JobId, KnownKinds, Outcome, Policy, Run, WorkerId,
     backend::{Backend, Claim, Settings},
     lease::LEASE,
     ledger::Ledger,
@@ -52,7 +52,7 @@ impl Works {
     /// Starts what the scheduler does beside the workers: promote what is due, rescue what was lost.
     pub(crate) async fn new() -> Self {
         let deployment = Deployment::new().await;
-        let engine = Engine::new(deployment.engine().redis().clone(), Arc::new(SystemClock));
+        let engine = Engine::new(deployment.queues.redis().clone(), Arc::new(SystemClock));
         let stop = CancellationToken::new();
         let (chores, stopped) = (engine.clone(), stop.clone());
         tokio::spawn(async move {
@@ -85,6 +85,7 @@ impl Works {
         let listening = CancellationToken::new();
         let settings = Settings {
             queue: QUEUE,
+            known: KnownKinds::all(),
             slots,
             engine: self.engine.clone(),
             ledger: Ledger::new(self.deployment.pool.clone()),

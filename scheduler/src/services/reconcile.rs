@@ -1,13 +1,17 @@
-//! Puts back what the ledger says is unfinished and Redis no longer knows.
+//! Puts back what the ledger says is unfinished and Redis no longer knows, after telling it what is paused and limited.
 //!
 //! Two signs of loss are looked for each second: the mark in Redis is gone (flushed, or a new server), then all unfinished
 //! jobs are pushed; or the server was restarted or away, then it may have lost its last second, and a census finds what is
 //! missing. A census now and then heals what nobody thought of.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
-use queue::{Queue, outbox::RelayError, reconcile::put_back};
+use jobs::catalog::CATALOG;
+use queue::{Controls, Queue, controls, outbox::RelayError, reconcile::put_back};
 use tokio::time::Instant;
 
 use crate::services::{Service, Services};
@@ -25,6 +29,8 @@ pub(super) struct Reconcile {
     services: Services,
     /// Which start of the server the last pass saw.
     server: Option<String>,
+    /// What Redis was told last.
+    controls: BTreeMap<Queue, Controls>,
     alert_until: Instant,
     next_census: Instant,
 }
@@ -33,12 +39,29 @@ impl Reconcile {
     pub(super) fn new(services: Services) -> Self {
         let now = Instant::now();
         // A new leader does not know what happened before it.
-        Self { services, server: None, alert_until: now + ALERT_LASTS, next_census: now }
+        Self {
+            services,
+            server: None,
+            controls: BTreeMap::new(),
+            alert_until: now + ALERT_LASTS,
+            next_census: now,
+        }
     }
 
     fn alert(&mut self) {
         self.alert_until = Instant::now() + ALERT_LASTS;
         self.next_census = self.next_census.min(Instant::now() + ALERT);
+    }
+
+    /// Tells Redis what is paused and limited, where that has changed or Redis has forgotten it.
+    async fn control(&mut self, queue: Queue) -> Result<(), RelayError> {
+        let mut wanted = CATALOG.controls(queue);
+        controls::decided(&mut *self.services.pool.acquire().await?, queue, &mut wanted).await?;
+        if self.controls.get(&queue) != Some(&wanted) || !self.services.engine.is_open(queue).await? {
+            self.services.engine.control(queue, &wanted).await?;
+            self.controls.insert(queue, wanted);
+        }
+        Ok(())
     }
 
     async fn look(&mut self) -> Result<(), RelayError> {
@@ -49,6 +72,7 @@ impl Reconcile {
         }
         self.server = Some(server);
         for queue in Queue::ALL {
+            self.control(queue).await?;
             if self.services.engine.epoch(queue).await?.is_none() {
                 restore(&self.services, queue).await?;
                 self.alert();
