@@ -12,7 +12,7 @@ mod stage;
 mod verdict;
 mod witness;
 
-use std::{ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{io::Write, ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
@@ -68,7 +68,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=5))]
     schedulers: u8,
     /// Seconds from one fault to the next, on the average.
-    #[arg(long, default_value_t = 2.5, value_parser = seconds)]
+    #[arg(long, default_value_t = EVERY_SECONDS, value_parser = seconds)]
     every: f64,
     /// Longest time for coming to rest, in seconds.
     #[arg(long, default_value_t = 300)]
@@ -128,6 +128,8 @@ impl Options {
     }
 }
 
+/// From one fault to the next: hard, and work goes on.
+const EVERY_SECONDS: f64 = 3.0;
 /// How much faster than Amazon's the sandbox's quota refills.
 const SPEED: f64 = 600.0;
 /// This part of the calls to Amazon is answered late, so that whoever is killed is in mid-job.
@@ -143,18 +145,22 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 /// # Errors
 /// When something cannot be started, or does not stop.
 pub async fn run(options: &Options) -> anyhow::Result<bool> {
-    let mut all_well = true;
+    let mut failed = Vec::new();
     for seed in options.seeds() {
         let steps = options.steps(seed);
         if options.plan {
-            steps.iter().for_each(|step| println!("{}", line(step.at, &step.fault.to_string())));
+            let lines: Vec<_> = steps.iter().map(|step| line(step.at, &step.fault.to_string())).collect();
+            print(&lines.join("\n"))?;
             continue;
         }
         let Some(verdict) = run_seed(options, seed, &steps).await? else { return Ok(false) };
-        all_well &= verdict.ok;
-        println!("{}", serde_json::to_string(&verdict)?);
+        print(&serde_json::to_string(&verdict)?)?;
+        if !verdict.ok {
+            say(&format!("seed {seed} failed: {}", verdict.differences.join("; ")));
+            failed.push(seed);
+        }
     }
-    Ok(all_well)
+    Ok(failed.is_empty())
 }
 
 /// The verdict of one run; `None` when a signal ended it.
@@ -371,6 +377,14 @@ async fn tell(witness: PgPool, started: Instant) {
     }
 }
 
+/// Whoever has read enough, as `head` does, is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("printing"),
+    }
+}
+
 fn line(at: Duration, what: &str) -> String {
     format!("{:>6.1}s {what}", at.as_secs_f64())
 }
@@ -385,7 +399,10 @@ fn say(what: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::chaos::plan::Sort;
 
     #[test]
     fn seeds_are_a_first_and_a_last_one() {
@@ -393,6 +410,15 @@ mod tests {
         assert_eq!("1..10".parse(), Ok(Seeds(1..=10)));
         for wrong in ["", "3", "3..", "5..1", "a..b"] {
             wrong.parse::<Seeds>().expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn every_sort_of_fault_is_in_an_ordinary_run() {
+        let options = Options::parse_from(["chaos"]);
+        for seed in 0..500 {
+            let sorts: BTreeSet<_> = options.steps(seed).into_iter().map(|step| step.sort).collect();
+            assert_eq!(sorts, Sort::ALL.into(), "seed {seed}");
         }
     }
 

@@ -31,7 +31,8 @@ impl Guarded {
         command
             .args([
                 "-c",
-                r#"read -r dismissed || kill -s "$1" "$2""#,
+                // CONT, because one that was left standing still would not hear of the signal.
+                r#"read -r dismissed || { kill -s "$1" "$2"; kill -s CONT "$2"; }"#,
                 "guardian",
                 last_signal,
                 &server.id().to_string(),

@@ -19,8 +19,10 @@ const TURN: Duration = Duration::from_secs(1);
 /// Without an answer for so long, leases of workers that live may have ended; a lease has at least a heartbeat more than this
 /// left at any time.
 const AWAY: Duration = LEASE.saturating_sub(HEARTBEAT.saturating_mul(2));
-/// So long after its return, every worker that lives has renewed.
+/// So long after its return, every worker that lives has renewed: it had to find out first.
 const RENEWED: Duration = HEARTBEAT.saturating_mul(2);
+/// So long into a term, every worker that lives has renewed, unless Redis is away now.
+const NEW_LEADER: Duration = HEARTBEAT.saturating_add(TURN);
 
 pub(super) struct Rescue {
     services: Services,
@@ -57,7 +59,7 @@ struct Trust {
 
 impl Trust {
     fn new(now: Instant) -> Self {
-        Self { answered_at: now, not_before: now + RENEWED }
+        Self { answered_at: now, not_before: now + NEW_LEADER }
     }
 
     fn was_away(&self, now: Instant) -> bool {
@@ -135,8 +137,7 @@ mod tests {
         let mut trust = Trust::new(start);
         trust.answered(start + SECOND * 3);
         assert!(!trust.an_ended_lease_is_a_lost_worker(start + SECOND * 3));
-        trust.answered(start + SECOND * 6);
-        assert!(trust.an_ended_lease_is_a_lost_worker(start + RENEWED));
+        assert!(trust.an_ended_lease_is_a_lost_worker(start + NEW_LEADER));
     }
 
     /// A worker that lives has renewed before its lease could end in an absence that nobody noticed.
