@@ -6,6 +6,7 @@
 mod answer;
 mod database;
 mod dead;
+mod deadlines;
 mod delay;
 mod enqueue;
 mod jobs;
@@ -47,6 +48,7 @@ enum Command {
     Job(jobs::Job),
     #[command(subcommand)]
     Dead(dead::Dead),
+    Deadlines(deadlines::Deadlines),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
     Serve(serve::Serve),
@@ -74,6 +76,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Jobs(jobs) => jobs.run(answers).await,
         Command::Job(job) => job.run(answers).await,
         Command::Dead(dead) => dead.run(answers).await,
+        Command::Deadlines(deadlines) => deadlines.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod counts;
 pub mod dead;
+pub mod deadlines;
 pub mod enqueue;
 pub mod jobs;
 pub mod overview;

@@ -170,7 +170,15 @@ impl Shop {
         let mut connection = self.context.pool.acquire().await.expect("Postgres is there");
         let now = self.context.clock.now();
         outbox::enqueue(&mut connection, std::slice::from_ref(&job), now).await.expect("it is in order");
-        Run { id: job.id, attempt: 1, fence: 1, deadline_at: None, stop: CancellationToken::new() }
+        Run {
+            id: job.id,
+            attempt: 1,
+            fence: 1,
+            deadline_at: None,
+            version: J::VERSION,
+            trace: None,
+            stop: CancellationToken::new(),
+        }
     }
 
     /// Runs a new job once.

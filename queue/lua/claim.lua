@@ -1,7 +1,7 @@
 -- Takes ready entries for a worker and leases them to it in the same step: rings by weight, in a ring its groups in turn.
 -- KEYS: base of the queue's keys
 -- ARGV: now (ms), lease end (ms), worker instance, most entries to take (at most 256), rings that the worker knows: a line
---       each of payload version and kind, with a newline before the first and after the last; empty for all
+--       each of payload version (0: any) and kind, with a newline before the first and after the last; empty for all
 -- Returns: fence token as a string, then the entries; an empty list when nothing may be taken.
 --
 -- Redis calls: 7 and 2 for each group visited (at most 16 in a full claim from one ring), 4 more for each further ring;
@@ -33,6 +33,7 @@ for i = 1, #listed, 2 do
   local ring = listed[i]
   local kind, at = ring:sub(3), 4 + 2 * i
   local ours = known == '' or known:find('\n' .. ring:sub(2) .. '\n', 1, true)
+    or known:find('\n\0' .. kind .. '\n', 1, true)
   if said[at] then
     paused[#paused + 1] = { ring = ring, pass = tonumber(listed[i + 1]) }
   elseif ours then

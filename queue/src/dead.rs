@@ -73,7 +73,7 @@ pub async fn list(connection: &mut PgConnection, most: i64) -> Result<Vec<DeadLe
         r#"
         select id as "id: JobId", kind, queue, group_name as "group", attempts, crashes,
             coalesce(last_error, 'no error was recorded') as "error!", finished_at as "finished_at!"
-        from jobs where state = 'dead' order by finished_at desc, id desc limit $1
+        from jobs where is_dead order by finished_at desc, id desc limit $1
         "#,
         most
     )

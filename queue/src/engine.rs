@@ -6,6 +6,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use redis::{RedisResult, aio::ConnectionManager};
 use runtime::{clock::Clock, redis::Redis};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     Controls, JobId, KnownKinds, WorkerId,
+    explain::{Place, Standing},
     keys::QueueKeys,
     lease::{Claimed, Ended, Rescued},
     memory::Memory,
@@ -107,7 +109,7 @@ impl Engine {
             Side::Redis(side) => side.promote(queue).await,
             Side::Memory(memory) => {
                 let (moved, next) = memory.with(queue, |state| state.promote(self.clock.now_ms()));
-                Ok(Promoted { moved, next_due_at: next.and_then(chrono::DateTime::from_timestamp_millis) })
+                Ok(Promoted { moved, next_due_at: next.and_then(DateTime::from_timestamp_millis) })
             }
         }
     }
@@ -304,6 +306,32 @@ impl Engine {
         match &self.side {
             Side::Redis(side) => side.census(queue).await,
             Side::Memory(memory) => Ok(memory.with(queue, |state| state.census())),
+        }
+    }
+
+    /// When the lease of a job at a worker ends; `None` when that worker does not hold it.
+    pub(crate) async fn lease_of(
+        &self,
+        queue: Queue,
+        worker: WorkerId,
+        id: JobId,
+    ) -> RedisResult<Option<DateTime<Utc>>> {
+        match &self.side {
+            Side::Redis(side) => side.lease_of(queue, worker, id).await,
+            Side::Memory(memory) => {
+                let end = memory.with(queue, |state| state.lease_of(worker, id));
+                Ok(end.and_then(DateTime::from_timestamp_millis))
+            }
+        }
+    }
+
+    /// Where a ready job stands, and what is in its way.
+    pub(crate) async fn standing(&self, queue: Queue, place: Place<'_>) -> RedisResult<Standing> {
+        match &self.side {
+            Side::Redis(side) => side.standing(queue, place).await,
+            Side::Memory(memory) => {
+                Ok(memory.with(queue, |state| state.standing(place, self.clock.now_ms())))
+            }
         }
     }
 

@@ -33,6 +33,11 @@ pub enum Failure {
         /// What went wrong.
         error: Cause,
     },
+    /// Never again, and nobody needs to decide about it: what it was to do is not wanted any more.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
     /// The worker stops and hands the job back; counts nothing. Only the worker says this.
     HandedBack,
     /// The worker no longer holds the lease; whoever does decides. Only the worker says this.
@@ -58,6 +63,11 @@ impl Failure {
     /// Never again.
     pub fn reject(error: impl Into<Cause>) -> Self {
         Self::Reject { error: error.into() }
+    }
+
+    /// Never again: the work is not wanted any more.
+    pub fn cancel(reason: impl Into<String>) -> Self {
+        Self::Cancel { reason: reason.into() }
     }
 }
 

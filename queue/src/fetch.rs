@@ -118,7 +118,7 @@ impl Fetcher {
         };
         for (id, envelope) in envelopes {
             match begun.get(&id) {
-                Some(Begun::Run { attempts, deadline_at, .. }) => {
+                Some(Begun::Run { attempts, deadline_at, trace, .. }) => {
                     let Some(permit) = permits.split(1) else {
                         ended.handed_back.push(id);
                         continue;
@@ -130,6 +130,8 @@ impl Fetcher {
                         attempt: attempts + 1,
                         fence: claimed.fence,
                         deadline_at: *deadline_at,
+                        version: envelope.version,
+                        trace: trace.map(|enqueued| enqueued.child(rand::random())),
                         stop,
                     };
                     let policy = (self.settings.policy)(&envelope.kind);

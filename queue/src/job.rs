@@ -3,7 +3,7 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -12,11 +12,13 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Controls, JobId, KnownKinds, Queue,
+    Controls, JobId, KnownKinds,
     failure::{Failure, Outcome},
+    limit::Budget,
     outbox::{Cause, NewJob},
-    policy::Policy,
+    policy::{Policy, Queue},
     schedule::Schedule,
+    trace::TraceContext,
 };
 
 /// A kind of job. The struct that implements it is the payload: ids and choices only, never a name, an address or a
@@ -42,6 +44,21 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Whom the job is for, usually a seller: groups of a queue take turns. 1 to 100 bytes.
     fn group(&self) -> String;
 
+    /// The budgets that a run will ask: a job with a deadline must begin earlier while they are empty.
+    fn budgets(&self) -> Vec<Budget> {
+        Vec::new()
+    }
+
+    /// Lifts a payload of an older version to this one: payloads outlive releases, in the ledger and as dead letters. As it
+    /// is, unless a kind says otherwise; fields that were added since have a default.
+    ///
+    /// # Errors
+    /// [`PayloadError::TooOld`] for a version that can no longer be lifted: the job is rejected.
+    fn upgrade(version: u8, payload: Value) -> Result<Value, PayloadError> {
+        let _ = version;
+        Ok(payload)
+    }
+
     /// Does the work, so that doing it twice is harmless.
     fn run(&self, context: &Self::Context, run: &Run) -> impl Future<Output = Outcome<Self::Report>> + Send;
 
@@ -63,6 +80,10 @@ pub struct Run {
     pub fence: i64,
     /// When the job must be done, where somebody promised that.
     pub deadline_at: Option<DateTime<Utc>>,
+    /// Version of its payload, as it was enqueued.
+    pub version: u8,
+    /// The span of this run, where the job belongs to a trace.
+    pub trace: Option<TraceContext>,
     /// Cancelled when the run should stop: the worker stops, or its lease is lost.
     pub stop: CancellationToken,
 }
@@ -88,6 +109,36 @@ pub enum PayloadError {
         /// What the parser said; never the payload itself.
         why: String,
     },
+    /// The kind is no longer run.
+    #[error("the kind `{kind}` was retired: its jobs are no longer run; the kinds are {known}")]
+    Retired {
+        /// The kind.
+        kind: &'static str,
+        /// Those that are run.
+        known: String,
+    },
+    /// It was written by a release so old that nobody knows how to read it.
+    #[error(
+        "the payload has version {version} of `{kind}`, which can no longer be lifted to the current one; enqueue a new job and discard this one"
+    )]
+    TooOld {
+        /// The kind.
+        kind: &'static str,
+        /// Its version.
+        version: u8,
+    },
+    /// It was written by a newer release.
+    #[error(
+        "the payload has version {version} of `{kind}`, and this release knows only {known}; run it with a newer one"
+    )]
+    TooNew {
+        /// The kind.
+        kind: &'static str,
+        /// Its version.
+        version: u8,
+        /// The newest that is known.
+        known: u8,
+    },
 }
 
 fn did_you_mean(close: &Option<&'static str>) -> String {
@@ -96,6 +147,7 @@ fn did_you_mean(close: &Option<&'static str>) -> String {
 
 type Prepare = fn(Value, Cause) -> Result<NewJob, PayloadError>;
 type Execute<C> = fn(Arc<C>, Value, Run) -> BoxFuture<'static, Outcome<Value>>;
+type BudgetsOf = fn(Value) -> Result<Vec<Budget>, PayloadError>;
 type Tick = for<'c> fn(&'c mut PgConnection) -> BoxFuture<'c, Result<Vec<NewJob>, sqlx::Error>>;
 
 /// A kind as a value.
@@ -104,7 +156,7 @@ pub struct Kind<C> {
     pub name: &'static str,
     /// What it does.
     pub summary: &'static str,
-    /// Newest version of its payload that this program knows.
+    /// The payload's version: this one and older ones are run.
     pub version: u8,
     /// What it asks of the engine.
     pub policy: Policy,
@@ -112,6 +164,7 @@ pub struct Kind<C> {
     pub schedule: Option<Schedule>,
     prepare: Prepare,
     execute: Execute<C>,
+    budgets: BudgetsOf,
     tick: Tick,
     context: PhantomData<fn(&C)>,
 }
@@ -129,11 +182,12 @@ impl<C: Send + Sync + 'static> Kind<C> {
             prepare: |payload, cause| Ok(NewJob::of(&parse::<J>(payload)?, cause)),
             execute: |context, payload, run| {
                 Box::pin(async move {
-                    let job = parse::<J>(payload).map_err(Failure::reject)?;
+                    let job = lift::<J>(payload, run.version).map_err(Failure::reject)?;
                     let report = job.run(&context, &run).await?;
                     serde_json::to_value(report).map_err(Failure::reject)
                 })
             },
+            budgets: |payload| Ok(parse::<J>(payload)?.budgets()),
             tick: |connection| {
                 Box::pin(async move {
                     let jobs = J::tick(connection).await?;
@@ -149,6 +203,14 @@ impl<C: Send + Sync + 'static> Kind<C> {
         (self.execute)(context, payload, run)
     }
 
+    /// The budgets that a run of the job with this payload will ask.
+    ///
+    /// # Errors
+    /// When the payload does not fit.
+    pub fn budgets(&self, payload: Value) -> Result<Vec<Budget>, PayloadError> {
+        (self.budgets)(payload)
+    }
+
     /// The jobs of one tick of its schedule.
     ///
     /// # Errors
@@ -156,6 +218,14 @@ impl<C: Send + Sync + 'static> Kind<C> {
     pub async fn tick(&self, connection: &mut PgConnection) -> Result<Vec<NewJob>, sqlx::Error> {
         (self.tick)(connection).await
     }
+}
+
+/// Reads a payload of any version that is known.
+fn lift<J: Job>(payload: Value, version: u8) -> Result<J, PayloadError> {
+    if version > J::VERSION {
+        return Err(PayloadError::TooNew { kind: J::KIND, version, known: J::VERSION });
+    }
+    parse(if version < J::VERSION { J::upgrade(version, payload)? } else { payload })
 }
 
 fn parse<J: Job>(payload: Value) -> Result<J, PayloadError> {
@@ -194,9 +264,23 @@ fn without_quoted_values(message: &str) -> String {
 
 const HIDDEN: &str = "(hidden)";
 
+/// A kind that is no longer run. Its name stays in the catalog for as long as the ledger may hold an unfinished job of it:
+/// workers take those and cancel them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// What it was called.
+    pub name: &'static str,
+    /// Where its jobs wait.
+    pub queue: Queue,
+}
+
+/// How long a job rests that only a newer release can read.
+const UNTIL_A_NEWER_WORKER: TimeDelta = TimeDelta::seconds(60);
+
 /// All kinds there are.
 pub struct Catalog<C> {
     kinds: Vec<Kind<C>>,
+    retired: Vec<Retired>,
 }
 
 impl<C: Send + Sync + 'static> Catalog<C> {
@@ -213,13 +297,54 @@ impl<C: Send + Sync + 'static> Catalog<C> {
                 kind.name
             );
         }
-        Self { kinds }
+        Self { kinds, retired: Vec::new() }
+    }
+
+    /// The same, with kinds that are no longer run.
+    ///
+    /// # Panics
+    /// When one of them still is: a program must not start with that.
+    #[must_use]
+    pub fn with_retired(mut self, retired: Vec<Retired>) -> Self {
+        for kind in &retired {
+            assert!(self.get(kind.name).is_none(), "{} is retired and yet in the catalog", kind.name);
+        }
+        self.retired = retired;
+        self
+    }
+
+    /// The retired kind with this name.
+    #[must_use]
+    pub fn retired(&self, name: &str) -> Option<&Retired> {
+        self.retired.iter().find(|kind| kind.name == name)
+    }
+
+    /// All kinds that are no longer run.
+    pub fn iter_retired(&self) -> impl Iterator<Item = &Retired> {
+        self.retired.iter()
     }
 
     /// The kind with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Kind<C>> {
         self.kinds.iter().find(|kind| kind.name == name)
+    }
+
+    /// The kind that runs a job of this name and payload version; or how its run ends without one. What only a newer release
+    /// can read rests uncounted until a worker of one takes it: after a roll-back the job outlives its release.
+    ///
+    /// # Errors
+    /// A cancellation for a retired kind, a snooze for a newer version, a rejection for a kind that nobody knows.
+    pub fn kind_to_run(&self, name: &str, version: u8, now: DateTime<Utc>) -> Result<&Kind<C>, Failure> {
+        match self.get(name) {
+            Some(kind) if version > kind.version => Err(Failure::snooze(
+                now + UNTIL_A_NEWER_WORKER,
+                format!("a worker that knows version {version} of its payload"),
+            )),
+            Some(kind) => Ok(kind),
+            None if self.retired(name).is_some() => Err(Failure::cancel("the kind was retired")),
+            None => Err(Failure::reject(self.unknown(name))),
+        }
     }
 
     /// All kinds, in the order of the catalog.
@@ -230,7 +355,7 @@ impl<C: Send + Sync + 'static> Catalog<C> {
     /// Checks a payload from outside and makes a job of it.
     ///
     /// # Errors
-    /// When there is no such kind, or the payload does not fit it.
+    /// When there is no such kind, it is retired, or the payload does not fit it.
     pub fn prepare(&self, kind: &str, payload: Value, cause: Cause) -> Result<NewJob, PayloadError> {
         match self.get(kind) {
             Some(known) => (known.prepare)(payload, cause),
@@ -238,10 +363,11 @@ impl<C: Send + Sync + 'static> Catalog<C> {
         }
     }
 
-    /// The kinds and payload versions that a worker with this catalog takes.
+    /// The kinds and payload versions that a worker with this catalog takes: those of retired kinds too, to end them.
     #[must_use]
     pub fn known(&self) -> KnownKinds {
-        KnownKinds::of(self.kinds.iter().map(|kind| (kind.name, kind.version)))
+        let retired = self.retired.iter().map(|kind| (kind.name, KnownKinds::ANY_VERSION));
+        KnownKinds::of(self.kinds.iter().map(|kind| (kind.name, kind.version)).chain(retired))
     }
 
     /// What the policies of its kinds ask of a queue.
@@ -254,6 +380,9 @@ impl<C: Send + Sync + 'static> Catalog<C> {
     #[must_use]
     pub fn unknown(&self, kind: &str) -> PayloadError {
         let known: Vec<_> = self.kinds.iter().map(|kind| kind.name).collect();
+        if let Some(retired) = self.retired(kind) {
+            return PayloadError::Retired { kind: retired.name, known: known.join(", ") };
+        }
         PayloadError::UnknownKind {
             kind: kind.chars().take(100).collect(),
             close: known
@@ -311,6 +440,109 @@ mod tests {
         }
     }
 
+    /// Its payload named the seller `shop` once, and was a list of sellers before.
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct CountShelves {
+        seller: u32,
+    }
+
+    impl Job for CountShelves {
+        const KIND: &'static str = "count_shelves";
+        const SUMMARY: &'static str = "Counts.";
+        const VERSION: u8 = 3;
+        const POLICY: Policy = Policy::sync();
+        type Context = ();
+        type Report = u32;
+
+        fn group(&self) -> String {
+            self.seller.to_string()
+        }
+
+        fn upgrade(version: u8, mut payload: Value) -> Result<Value, PayloadError> {
+            match version {
+                2 => Ok(json!({ "seller": payload["shop"].take() })),
+                _ => Err(PayloadError::TooOld { kind: Self::KIND, version }),
+            }
+        }
+
+        async fn run(&self, (): &(), _: &Run) -> Outcome<u32> {
+            Ok(self.seller)
+        }
+    }
+
+    fn run_of_version(version: u8) -> Run {
+        Run {
+            id: JobId::new(),
+            attempt: 1,
+            fence: 1,
+            deadline_at: None,
+            version,
+            trace: None,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    async fn shelves(version: u8, payload: Value) -> Outcome<Value> {
+        Kind::of::<CountShelves>().execute(Arc::new(()), payload, run_of_version(version)).await
+    }
+
+    #[tokio::test]
+    async fn an_older_payload_is_lifted_and_what_cannot_be_is_rejected() {
+        assert_eq!(shelves(3, json!({"seller": 4})).await.expect("the current version"), json!(4));
+        assert_eq!(shelves(2, json!({"shop": 5})).await.expect("it is lifted"), json!(5));
+        for (version, payload, why) in [
+            (1, json!([6]), "version 1 of `count_shelves`, which can no longer be lifted"),
+            (2, json!({"shop": "Ann"}), "does not fit `count_shelves`"),
+            (4, json!({"seller": 7}), "this release knows only 3"),
+        ] {
+            let failure = shelves(version, payload).await.expect_err("it cannot run");
+            let Failure::Reject { error } = failure else { panic!("not rejected: {failure:?}") };
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_prepared_has_the_current_version() {
+        let catalog = Catalog::new(vec![Kind::of::<CountShelves>()]);
+        let job = catalog.prepare("count_shelves", json!({"seller": 4}), Cause::Cli).expect("it fits");
+        assert_eq!((job.version, job.payload), (3, json!({"seller": 4})));
+    }
+
+    #[test]
+    fn a_retired_kind_is_refused_by_its_name() {
+        let catalog = catalog().with_retired(vec![Retired { name: "count_boxes", queue: Queue::Sync }]);
+        let error =
+            catalog.prepare("count_boxes", json!({}), Cause::Cli).expect_err("it is retired").to_string();
+        assert_eq!(
+            error,
+            "the kind `count_boxes` was retired: its jobs are no longer run; the kinds are count_stock"
+        );
+        assert!(catalog.get("count_boxes").is_none());
+    }
+
+    #[test]
+    fn a_run_without_its_kind_ends_as_the_catalog_says() {
+        let catalog = catalog().with_retired(vec![Retired { name: "count_boxes", queue: Queue::Sync }]);
+        let now = DateTime::from_timestamp(1_790_000_000, 0).expect("a moment");
+        let end = |name, version| catalog.kind_to_run(name, version, now).map(|kind| kind.name);
+        assert!(matches!(end("count_stock", 1), Ok("count_stock")));
+        assert!(
+            matches!(end("count_boxes", 1), Err(Failure::Cancel { reason }) if reason == "the kind was retired")
+        );
+        assert!(matches!(end("count_stock", 2), Err(Failure::Snooze { until, waits_for })
+                if until > now && waits_for == "a worker that knows version 2 of its payload"));
+        assert!(
+            matches!(end("count_stok", 1), Err(Failure::Reject { error }) if error.to_string().contains("did you mean"))
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "count_stock is retired and yet in the catalog")]
+    fn a_kind_that_is_run_is_not_retired() {
+        drop(catalog().with_retired(vec![Retired { name: "count_stock", queue: Queue::Sync }]));
+    }
+
     fn catalog() -> Catalog<()> {
         Catalog::new(vec![Kind::of::<CountStock>()])
     }
@@ -364,8 +596,7 @@ mod tests {
     #[tokio::test]
     async fn a_kind_runs_from_its_payload() {
         let catalog = catalog();
-        let run =
-            Run { id: JobId::new(), attempt: 1, fence: 1, deadline_at: None, stop: CancellationToken::new() };
+        let run = run_of_version(1);
         let kind = catalog.get("count_stock").expect("it is in the catalog");
         let report = kind.execute(Arc::new(()), json!({"seller": 4}), run.clone()).await.expect("it runs");
         assert_eq!(report, json!(5));

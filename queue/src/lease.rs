@@ -39,10 +39,15 @@ impl KnownKinds {
         Self::default()
     }
 
+    /// In [`KnownKinds::of`]: every version of a kind.
+    pub const ANY_VERSION: u8 = 0;
+
     /// Whether jobs that wait in a ring are among them.
     pub(crate) fn takes(&self, ring: &[u8]) -> bool {
-        let Some((_, kind)) = ring.split_first() else { return true };
-        self.lines.is_empty() || self.lines.split(|byte| *byte == b'\n').any(|line| line == kind)
+        let Some((_, [_, kind @ ..])) = ring.split_first() else { return self.lines.is_empty() };
+        let line = |version: u8| [&[version], kind].concat();
+        let known = |line: Vec<u8>| self.lines.split(|byte| *byte == b'\n').any(|one| one == line);
+        self.lines.is_empty() || known(ring[1..].to_vec()) || known(line(Self::ANY_VERSION))
     }
 
     /// These kinds, each in the versions from 1 to the one given.
@@ -50,7 +55,7 @@ impl KnownKinds {
     pub fn of<'a>(kinds: impl IntoIterator<Item = (&'a str, u8)>) -> Self {
         let mut lines = vec![b'\n'];
         for (kind, newest) in kinds {
-            for version in 1..=newest {
+            for version in newest.min(1)..=newest {
                 lines.push(version);
                 lines.extend_from_slice(kind.as_bytes());
                 lines.push(b'\n');

@@ -7,13 +7,18 @@
 //! The statements that change many jobs test the state in a `case`, so that Postgres finds the jobs by their ids. By a plain
 //! comparison it may take the index of unfinished jobs instead, and read the whole backlog for each batch.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::{JobId, WorkerId, retry::Verdict, storable};
+use crate::{
+    JobId, WorkerId, expiry, memory::ledger::MemoryLedger, retry::Verdict, storable, trace::TraceContext,
+};
 
 /// What the ledger says when a run wants to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub enum Begun {
         crashes: i32,
         /// When it must be done.
         deadline_at: Option<DateTime<Utc>>,
+        /// Where in a trace it was enqueued.
+        trace: Option<TraceContext>,
     },
     /// It has ended already: forget this copy.
     Finished,
@@ -50,23 +57,43 @@ pub struct Settled {
     pub verdict: Verdict,
 }
 
-/// Clocks of processes follow that of Redis, and may differ by this much.
-const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
+/// What a job waits for after a retry; whatever else is written there names a moment that was set aside.
+pub(crate) const NEXT_ATTEMPT: &str = "the next attempt";
 
-/// The ledger in Postgres. Cloning is cheap.
+/// Clocks of processes follow that of Redis, and may differ by this much.
+pub(crate) const CLOCK_SLACK: TimeDelta = TimeDelta::seconds(1);
+
+/// The ledger. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    pool: PgPool,
+    side: Side,
+}
+
+#[derive(Debug, Clone)]
+enum Side {
+    Postgres(PgPool),
+    Memory(Arc<MemoryLedger>),
+    None,
 }
 
 impl Ledger {
     /// The ledger behind this pool.
     #[must_use]
     pub const fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { side: Side::Postgres(pool) }
     }
 
-    /// Begins runs of the jobs of one claim. One statement in the usual case, two when a copy is odd.
+    /// A ledger in this process' memory, for tests: the same decisions, and gone with the process.
+    pub(crate) const fn in_memory(memory: Arc<MemoryLedger>) -> Self {
+        Self { side: Side::Memory(memory) }
+    }
+
+    /// No ledger: whatever is claimed runs, and every result is accepted. For measuring the engine alone.
+    pub(crate) const fn none() -> Self {
+        Self { side: Side::None }
+    }
+
+    /// Begins runs of the jobs of one claim. One statement in the usual case, more when a copy is odd.
     ///
     /// # Errors
     /// When the database fails; then none has begun.
@@ -77,13 +104,23 @@ impl Ledger {
         ids: &[JobId],
         now: DateTime<Utc>,
     ) -> Result<HashMap<JobId, Begun>, sqlx::Error> {
+        let pool = match &self.side {
+            Side::Postgres(pool) => pool,
+            Side::Memory(memory) => return Ok(memory.begin(worker, fence, ids, now)),
+            Side::None => {
+                let run = Begun::Run { attempts: 0, crashes: 0, deadline_at: None, trace: None };
+                return Ok(ids.iter().map(|id| (*id, run.clone())).collect());
+            }
+        };
         let raw: Vec<_> = ids.iter().map(|id| id.0).collect();
         let rows = sqlx::query!(
             r#"
-            update jobs set state = 'running', worker = $2, fence = $3, started_at = $4, touched_at = $4, waits_for = null
+            update jobs set state = 'running', worker = $2, fence = $3, started_at = $4, touched_at = $4, waits_for = null,
+                waiting_key = null, expires_at = null
             where id = any($1) and fence < $3
                 and case state when 'ready' then true when 'delayed' then due_at <= $5 else false end
-            returning id, attempts, crashes, deadline_at
+                and (expires_at is null or expires_at > $4 or started_at is not null)
+            returning id, attempts, crashes, deadline_at, traceparent
             "#,
             &raw,
             worker.0,
@@ -91,49 +128,25 @@ impl Ledger {
             now,
             now + CLOCK_SLACK,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(pool)
         .await?;
         let mut begun: HashMap<_, _> = rows
             .into_iter()
             .map(|row| {
-                let run =
-                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at };
+                let run = Begun::Run {
+                    attempts: row.attempts,
+                    crashes: row.crashes,
+                    deadline_at: row.deadline_at,
+                    trace: row.traceparent.as_deref().and_then(TraceContext::from_outside),
+                };
                 (JobId(row.id), run)
             })
             .collect();
         let odd: Vec<_> = raw.into_iter().filter(|id| !begun.contains_key(&JobId(*id))).collect();
         if !odd.is_empty() {
-            begun.extend(self.why_not(worker, fence, &odd).await?);
+            begun.extend(why_not(pool, worker, fence, &odd, now).await?);
         }
         Ok(begun)
-    }
-
-    async fn why_not(
-        &self,
-        worker: WorkerId,
-        fence: i64,
-        ids: &[uuid::Uuid],
-    ) -> Result<Vec<(JobId, Begun)>, sqlx::Error> {
-        let rows = sqlx::query!(
-            "select id, state, due_at, worker, fence, attempts, crashes, deadline_at from jobs where id = any($1)",
-            ids
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let answer = |id: &uuid::Uuid| {
-            let Some(row) = rows.iter().find(|row| row.id == *id) else { return Begun::Unknown };
-            match (row.state.as_str(), row.worker.map(WorkerId)) {
-                ("done" | "dead" | "cancelled", _) => Begun::Finished,
-                // The statement above did its work, but the answer was lost and it was sent again.
-                ("running", Some(at)) if row.fence == fence && at == worker => {
-                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
-                }
-                ("running", Some(at)) if row.fence < fence => Begun::Running(at),
-                _ if row.fence >= fence => Begun::FenceTooLow(row.fence),
-                _ => Begun::NotDue(row.due_at),
-            }
-        };
-        Ok(ids.iter().map(|id| (JobId(*id), answer(id))).collect())
     }
 
     /// Begins runs of jobs whose workers lost their leases. Counts a crash each; a job with `max_crashes` of them is dead
@@ -148,6 +161,11 @@ impl Ledger {
         lost: &[(JobId, WorkerId, i32)],
         now: DateTime<Utc>,
     ) -> Result<HashMap<JobId, Begun>, sqlx::Error> {
+        let pool = match &self.side {
+            Side::Postgres(pool) => pool,
+            Side::Memory(memory) => return Ok(memory.take_over(worker, fence, lost, now)),
+            Side::None => return Ok(HashMap::new()),
+        };
         let ids: Vec<_> = lost.iter().map(|(id, ..)| id.0).collect();
         let from: Vec<_> = lost.iter().map(|(_, worker, _)| worker.0).collect();
         let most: Vec<_> = lost.iter().map(|(.., most)| *most).collect();
@@ -172,7 +190,7 @@ impl Ledger {
                     else last_error end,
                 worker = $4, started_at = $6, waits_for = null
             from lost where jobs.id = lost.id
-            returning jobs.id, jobs.attempts, jobs.crashes, jobs.deadline_at, lost.dead as "dead!"
+            returning jobs.id, jobs.attempts, jobs.crashes, jobs.deadline_at, jobs.traceparent, lost.dead as "dead!"
             "#,
             &ids,
             &from,
@@ -181,7 +199,7 @@ impl Ledger {
             fence,
             now,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(pool)
         .await?;
         Ok(rows
             .into_iter()
@@ -189,7 +207,12 @@ impl Ledger {
                 let answer = if row.dead {
                     Begun::Finished
                 } else {
-                    Begun::Run { attempts: row.attempts, crashes: row.crashes, deadline_at: row.deadline_at }
+                    Begun::Run {
+                        attempts: row.attempts,
+                        crashes: row.crashes,
+                        deadline_at: row.deadline_at,
+                        trace: row.traceparent.as_deref().and_then(TraceContext::from_outside),
+                    }
                 };
                 (JobId(row.id), answer)
             })
@@ -207,8 +230,57 @@ impl Ledger {
         settled: &[Settled],
         now: DateTime<Utc>,
     ) -> Result<HashSet<JobId>, sqlx::Error> {
-        settle(&self.pool, settled, now).await
+        match &self.side {
+            Side::Postgres(pool) => settle(pool, settled, now).await,
+            Side::Memory(memory) => Ok(memory.settle(settled)),
+            Side::None => Ok(settled.iter().map(|run| run.id).collect()),
+        }
     }
+}
+
+/// For jobs that did not begin: why. Those that have expired are cancelled.
+async fn why_not(
+    pool: &PgPool,
+    worker: WorkerId,
+    fence: i64,
+    ids: &[uuid::Uuid],
+    now: DateTime<Utc>,
+) -> Result<Vec<(JobId, Begun)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select id, state, due_at, worker, fence, attempts, crashes, deadline_at, traceparent,
+            coalesce(expires_at <= $2 and started_at is null and finished_at is null, false) as "expired!"
+        from jobs where id = any($1)
+        "#,
+        ids,
+        now,
+    )
+    .fetch_all(pool)
+    .await?;
+    let expired: Vec<_> = rows.iter().filter(|row| row.expired).map(|row| row.id).collect();
+    let cancelled = expiry::cancel(pool, &expired, now).await?;
+    let answer = |id: &uuid::Uuid| {
+        let Some(row) = rows.iter().find(|row| row.id == *id) else { return Begun::Unknown };
+        if cancelled.contains(id) {
+            return Begun::Finished;
+        }
+        match (row.state.as_str(), row.worker.map(WorkerId)) {
+            ("done" | "dead" | "cancelled", _) => Begun::Finished,
+            // The statement above did its work, but the answer was lost and it was sent again.
+            ("running", Some(at)) if row.fence == fence && at == worker => Begun::Run {
+                attempts: row.attempts,
+                crashes: row.crashes,
+                deadline_at: row.deadline_at,
+                trace: row.traceparent.as_deref().and_then(TraceContext::from_outside),
+            },
+            ("running", Some(at)) if row.fence < fence => Begun::Running(at),
+            _ if row.fence >= fence => Begun::FenceTooLow(row.fence),
+            _ => Begun::NotDue(row.due_at),
+        }
+    };
+    // One that expired while somebody else changed it gets no answer, and is asked for again.
+    let changing = |id: &&uuid::Uuid| expired.contains(id) && !cancelled.contains(id);
+    Ok(ids.iter().filter(|id| !changing(id)).map(|id| (JobId(*id), answer(id))).collect())
 }
 
 /// What a verdict writes.
@@ -232,7 +304,7 @@ fn change(verdict: &Verdict) -> Change {
             error: Some(error),
             decision: Some("retry"),
             due_at: Some(due_at),
-            waits_for: Some("the next attempt".to_owned()),
+            waits_for: Some(NEXT_ATTEMPT.to_owned()),
             ..Change::default()
         },
         Verdict::Snooze { due_at, waits_for } => {
@@ -241,6 +313,9 @@ fn change(verdict: &Verdict) -> Change {
         }
         Verdict::Dead { error } => {
             Change { state: "dead", error: Some(error), decision: Some("reject"), ..Change::default() }
+        }
+        Verdict::Cancelled { reason } => {
+            Change { state: "cancelled", error: Some(storable::text(&reason)), ..Change::default() }
         }
         // Of a lost lease this worker knows that it has stopped, so it is not a crash, unless another one was faster.
         Verdict::HandBack | Verdict::LeaseLost => Change { state: "ready", ..Change::default() },
@@ -276,7 +351,7 @@ async fn settle(
                 attempts = jobs.attempts + (given.decision is not null)::int,
                 snoozes = jobs.snoozes + (given.state = 'delayed' and given.decision is null)::int,
                 crashes = case when given.state = 'delayed' then 0 else jobs.crashes end,
-                finished_at = case when given.state in ('done', 'dead') then $9::timestamptz end
+                finished_at = case when given.state in ('done', 'dead', 'cancelled') then $9::timestamptz end
             from unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
                 as given (id, fence, state, report, error, decision, due_at, waits_for)
             where jobs.id = given.id and jobs.fence = given.fence

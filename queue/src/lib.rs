@@ -5,10 +5,15 @@
 //! states its contract.
 
 pub mod backend;
+pub mod batch;
 pub mod controls;
 pub mod dead;
+pub mod deadline;
 pub mod engine;
 pub mod envelope;
+pub mod escalations;
+pub mod expiry;
+pub mod explain;
 pub mod failure;
 mod fetch;
 mod heartbeat;
@@ -20,25 +25,32 @@ pub mod limit;
 mod memory;
 pub mod outbox;
 pub mod policy;
+pub mod prune;
 pub mod ready;
 pub mod reconcile;
 pub mod retry;
+pub mod run_times;
 mod running;
 pub mod schedule;
 mod scripts;
 pub mod settle;
 pub mod state;
 mod storable;
+pub mod testing;
+pub mod trace;
 pub mod wake;
+pub mod watch;
 
+pub use batch::BatchId;
 pub use controls::Controls;
 pub use engine::Engine;
 pub use failure::{Failure, Outcome};
 pub use job::{Catalog, Job, Kind, Run};
 pub use lease::KnownKinds;
-pub use policy::{Policy, Priority, Queue};
+pub use policy::{Policy, Priority, Queue, Unique};
 pub use schedule::Schedule;
 pub use state::State;
+pub use trace::TraceContext;
 
 runtime::id_type!(
     /// A job's id.

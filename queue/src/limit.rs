@@ -115,6 +115,30 @@ impl Budgets {
             .await?;
         Ok(())
     }
+
+    /// From when each of these budgets has a call for somebody new, in their order; a moment that is not after now means
+    /// that it has one. Takes and sets aside nothing.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn next_free(&self, budgets: &[Budget]) -> Result<Vec<DateTime<Utc>>, BudgetError> {
+        if budgets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut reads = redis::pipe();
+        for budget in budgets {
+            reads.hmget(BudgetKeys::new(self.redis.prefix(), &budget.name).bucket, &["tat", "interval"]);
+        }
+        let buckets: Vec<(Option<i64>, Option<i64>)> =
+            reads.query_async(&mut self.redis.connection()).await?;
+        let free_at = |(budget, (tat, interval)): (&Budget, (Option<i64>, Option<i64>))| {
+            let saved_up = i64::from(budget.burst.max(1) - 1);
+            let interval = interval.unwrap_or_else(|| interval_us(budget.rate));
+            let moment = tat.unwrap_or(0).saturating_sub(saved_up.saturating_mul(interval));
+            DateTime::from_timestamp_micros(moment).ok_or(BudgetError::Answer)
+        };
+        budgets.iter().zip(buckets).map(free_at).collect()
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the bounds keep it far inside i64")]

@@ -3,6 +3,7 @@
 //! It is also the model that the scripts are held against: a property test runs any sequence of operations on both and
 //! compares every answer. Nothing survives the process.
 
+pub(crate) mod ledger;
 mod turns;
 
 use std::{
@@ -13,6 +14,7 @@ use std::{
 use crate::{
     Controls, JobId, KnownKinds, WorkerId,
     envelope::{self, Envelope},
+    explain::{Place, Standing},
     lease::{Claimed, Ended, LEASE, MAX_CLAIM, Rescued},
     policy::Queue,
     ready::Depth,
@@ -228,6 +230,35 @@ impl MemoryQueue {
         let ready = self.lanes.values().flatten().chain(self.delayed.keys());
         let leased = self.leases.values().flat_map(BTreeMap::keys).copied();
         ready.filter_map(|entry| Envelope::id_of(entry)).chain(leased).collect()
+    }
+
+    pub(crate) fn lease_of(&self, worker: WorkerId, id: JobId) -> Option<i64> {
+        let holds = self.leases.get(&worker).is_some_and(|lease| lease.contains_key(&id));
+        self.workers.get(&worker).copied().filter(|_| holds)
+    }
+
+    pub(crate) fn standing(&self, place: Place<'_>, now_ms: i64) -> Standing {
+        let ring = envelope::ring(place.priority, place.version, place.kind);
+        let lane = self.lanes.get(&envelope::lane(&ring, place.group.as_bytes()));
+        let ahead =
+            lane.and_then(|list| list.iter().position(|entry| Envelope::id_of(entry) == Some(place.id)));
+        let groups_ahead = self
+            .rings
+            .get(&ring)
+            .and_then(|(_, groups)| groups.iter().position(|group| group == place.group.as_bytes()));
+        let count = |number: usize| number as u64;
+        Standing {
+            open: self.open,
+            queue_paused: self.controls.paused,
+            kind_paused: self.controls.paused_kinds.contains(place.kind),
+            group_paused: self.controls.paused_groups.contains(place.group),
+            limits: self.limits_of(place.kind, place.group),
+            workers_alive: count(self.workers.values().filter(|end| **end >= now_ms).count()),
+            ahead_in_group: ahead.map(count),
+            not_in_lane: ahead.is_none(),
+            groups_ahead: groups_ahead.map(count),
+            other_rings: count(self.rings.len().saturating_sub(1)),
+        }
     }
 
     pub(crate) fn depth(&self) -> Depth {

@@ -4,21 +4,29 @@
 //! The relay (a service of the scheduler) takes rows out and pushes them to Redis. It pushes before it commits: a crash in
 //! between pushes again, which is harmless, because the ledger runs one copy.
 
-use std::collections::{BTreeMap, HashMap};
+mod insert;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use thiserror::Error;
 
 use crate::{
     Engine, JobId,
+    batch::{self, BatchId},
     envelope::Envelope,
-    job::Job,
-    policy::{Priority, Queue},
+    job::{Job, Run},
+    policy::{Priority, Queue, Unique},
     ready::Entry,
     state::State,
     storable,
+    trace::TraceContext,
 };
 
 /// Most bytes of a payload's JSON text. Payloads are ids and choices; what is larger belongs into a table.
@@ -27,7 +35,8 @@ pub const MAX_PAYLOAD_BYTES: usize = 65_536;
 pub const MAX_GROUP_BYTES: usize = 100;
 
 /// Which door a job came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A schedule's tick.
     Schedule,
@@ -35,6 +44,8 @@ pub enum Cause {
     Cli,
     /// Another job.
     Job(JobId),
+    /// The end of the last job of a batch.
+    Batch,
 }
 
 impl Cause {
@@ -43,12 +54,20 @@ impl Cause {
             Self::Schedule => "schedule",
             Self::Cli => "cli",
             Self::Job(_) => "job",
+            Self::Batch => "batch",
+        }
+    }
+
+    const fn job(self) -> Option<JobId> {
+        match self {
+            Self::Job(id) => Some(id),
+            Self::Schedule | Self::Cli | Self::Batch => None,
         }
     }
 }
 
 /// A job that is not yet enqueued.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewJob {
     /// Its id.
     pub id: JobId,
@@ -64,14 +83,24 @@ pub struct NewJob {
     pub group: String,
     /// Ids and choices.
     pub payload: Value,
-    /// At most one unfinished job may carry it.
+    /// No second job may carry it for as long as `unique` says.
     pub unique_key: Option<String>,
+    /// How long the unique key is held.
+    pub unique: Unique,
     /// At most one job ever may carry it.
     pub idempotency_key: Option<String>,
     /// Not before this moment.
     pub due_at: Option<DateTime<Utc>>,
     /// Must be done by this moment.
     pub deadline_at: Option<DateTime<Utc>>,
+    /// Cancelled if no run has begun by this moment.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Cancelled if no run has begun this long after one could; `expires_at` goes before.
+    pub expires_after: Option<Duration>,
+    /// The batch it joins, which must be open. A job that exists already does not join.
+    pub batch: Option<BatchId>,
+    /// Where in a trace it is enqueued.
+    pub trace: Option<TraceContext>,
     /// Which door.
     pub cause: Cause,
 }
@@ -89,9 +118,14 @@ impl NewJob {
             group: group.to_owned(),
             payload,
             unique_key: None,
+            unique: Unique::UntilDone,
             idempotency_key: None,
             due_at: None,
             deadline_at: None,
+            expires_at: None,
+            expires_after: None,
+            batch: None,
+            trace: None,
             cause,
         }
     }
@@ -101,26 +135,34 @@ impl NewJob {
     pub fn of<J: Job>(job: &J, cause: Cause) -> Self {
         // A payload type that cannot be written as JSON becomes null, which its first run rejects.
         let payload = serde_json::to_value(job).unwrap_or(Value::Null);
+        let policy = J::POLICY;
         Self {
-            id: JobId::new(),
-            kind: J::KIND.to_owned(),
             version: J::VERSION,
-            queue: J::POLICY.queue,
-            priority: J::POLICY.priority,
-            group: job.group(),
-            unique_key: J::POLICY.unique.then(|| format!("{}:{payload}", J::KIND)),
-            payload,
-            idempotency_key: None,
-            due_at: None,
-            deadline_at: None,
-            cause,
+            priority: policy.priority,
+            unique_key: policy.unique.map(|_| format!("{}:{payload}", J::KIND)),
+            unique: policy.unique.unwrap_or_default(),
+            expires_after: policy.expires_after,
+            ..Self::raw(J::KIND, policy.queue, &job.group(), payload, cause)
         }
+    }
+
+    /// The job that `job` describes, enqueued by a run: caused by its job, and part of its trace.
+    #[must_use]
+    pub fn caused_by<J: Job>(job: &J, run: &Run) -> Self {
+        Self { trace: run.trace, ..Self::of(job, Cause::Job(run.id)) }
     }
 
     /// Not before this moment.
     #[must_use]
     pub fn due_at(mut self, moment: DateTime<Utc>) -> Self {
         self.due_at = Some(moment);
+        self
+    }
+
+    /// Must be done by this moment; the scheduler says so when it no longer can.
+    #[must_use]
+    pub const fn deadline_at(mut self, moment: DateTime<Utc>) -> Self {
+        self.deadline_at = Some(moment);
         self
     }
 
@@ -186,6 +228,12 @@ pub enum EnqueueError {
         /// Its length.
         bytes: usize,
     },
+    /// Its batch takes no more jobs.
+    #[error("batch {batch} is sealed, or there is none with this id; open another one")]
+    BatchNotOpen {
+        /// The batch.
+        batch: BatchId,
+    },
     /// The database failed.
     #[error("could not write the job")]
     Database(#[from] sqlx::Error),
@@ -204,83 +252,26 @@ pub async fn enqueue(
     for job in jobs {
         payloads.push(checked_payload(job)?);
     }
+    batch::keep_open(connection, jobs.iter().filter_map(|job| job.batch)).await?;
     let mut answers: HashMap<JobId, Enqueued> = HashMap::with_capacity(jobs.len());
     let mut left: Vec<(&NewJob, String)> = jobs.iter().zip(payloads).collect();
+    // Everybody takes keys in the same order, so that two who want the same ones do not wait for each other.
+    left.sort_by(|(one, _), (other, _)| {
+        (&one.unique_key, &one.idempotency_key).cmp(&(&other.unique_key, &other.idempotency_key))
+    });
     while !left.is_empty() {
-        let born = insert(connection, &left, now).await?;
+        let born = insert::insert(connection, &left, now).await?;
         answers.extend(born.into_iter().map(|id| (id, Enqueued::New(id))));
         left.retain(|(job, _)| !answers.contains_key(&job.id));
-        answers.extend(existing(connection, &left).await?);
+        answers.extend(insert::existing(connection, &left, now).await?);
         // What is left now met another job that has ended since: the key is free again.
         left.retain(|(job, _)| !answers.contains_key(&job.id));
     }
     Ok(jobs.iter().filter_map(|job| answers.get(&job.id).copied()).collect())
 }
 
-/// Writes the jobs whose keys are free. Returns which.
-async fn insert(
-    connection: &mut PgConnection,
-    jobs: &[(&NewJob, String)],
-    now: DateTime<Utc>,
-) -> Result<Vec<JobId>, sqlx::Error> {
-    let payloads: Vec<_> = jobs.iter().map(|(_, payload)| payload.clone()).collect();
-    let jobs: Vec<_> = jobs.iter().map(|(job, _)| *job).collect();
-    let ids: Vec<_> = jobs.iter().map(|job| job.id.0).collect();
-    let kinds: Vec<_> = jobs.iter().map(|job| job.kind.clone()).collect();
-    let queues: Vec<_> = jobs.iter().map(|job| job.queue.name().to_owned()).collect();
-    let groups: Vec<_> = jobs.iter().map(|job| job.group.clone()).collect();
-    let priorities: Vec<_> = jobs.iter().map(|job| job.priority.name().to_owned()).collect();
-    let versions: Vec<_> = jobs.iter().map(|job| i16::from(job.version)).collect();
-    let unique: Vec<_> = jobs.iter().map(|job| job.unique_key.clone()).collect();
-    let idempotency: Vec<_> = jobs.iter().map(|job| job.idempotency_key.clone()).collect();
-    let due: Vec<_> = jobs.iter().map(|job| job.due_at.unwrap_or(now)).collect();
-    let deadlines: Vec<_> = jobs.iter().map(|job| job.deadline_at).collect();
-    let causes: Vec<_> = jobs.iter().map(|job| job.cause.name().to_owned()).collect();
-    let caused_by: Vec<_> = jobs
-        .iter()
-        .map(|job| match job.cause {
-            Cause::Job(id) => Some(id.0),
-            _ => None,
-        })
-        .collect();
-
-    let born: Vec<_> = sqlx::query_scalar!(
-        r#"
-        with born as (
-            insert into jobs (id, kind, queue, group_name, payload, state, unique_key, idempotency_key, cause, caused_by,
-                created_at, touched_at, due_at, deadline_at, priority, payload_version)
-            select id, kind, queue, group_name, payload::jsonb, case when due_at > $12 then 'delayed' else 'ready' end,
-                unique_key, idempotency_key, cause, caused_by, $12, $12, due_at, deadline_at, priority, payload_version
-            from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
-                $9::timestamptz[], $10::text[], $11::uuid[], $13::text[], $14::smallint[])
-                as given (id, kind, queue, group_name, payload, unique_key, idempotency_key, due_at, deadline_at, cause, caused_by,
-                    priority, payload_version)
-            on conflict do nothing
-            returning id
-        )
-        insert into outbox (job_id) select id from born returning job_id
-        "#,
-        &ids,
-        &kinds,
-        &queues,
-        &groups,
-        &payloads,
-        &unique as &[Option<String>],
-        &idempotency as &[Option<String>],
-        &due,
-        &deadlines as &[Option<DateTime<Utc>>],
-        &causes,
-        &caused_by as &[Option<uuid::Uuid>],
-        now,
-        &priorities,
-        &versions,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(born.into_iter().map(JobId).collect())
-}
-
-fn checked_payload(job: &NewJob) -> Result<String, EnqueueError> {
+/// The payload's text, when the job can be stored.
+pub(crate) fn checked_payload(job: &NewJob) -> Result<String, EnqueueError> {
     let text = job.payload.to_string();
     let bytes = storable::stored_bytes(&job.payload, &text);
     if bytes > MAX_PAYLOAD_BYTES {
@@ -296,49 +287,14 @@ fn checked_payload(job: &NewJob) -> Result<String, EnqueueError> {
     Ok(text)
 }
 
-/// For jobs that were not written: which ones were there already.
-async fn existing(
-    connection: &mut PgConnection,
-    taken: &[(&NewJob, String)],
-) -> Result<Vec<(JobId, Enqueued)>, sqlx::Error> {
-    if taken.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<_> = taken.iter().map(|(job, _)| job.id.0).collect();
-    let unique: Vec<_> = taken.iter().filter_map(|(job, _)| job.unique_key.clone()).collect();
-    let idempotency: Vec<_> = taken.iter().filter_map(|(job, _)| job.idempotency_key.clone()).collect();
-    let rows = sqlx::query!(
-        r#"
-        select id, unique_key, idempotency_key, state in ('ready', 'delayed', 'running') as "unfinished!"
-        from jobs
-        where id = any($1) or (unique_key = any($2) and state in ('ready', 'delayed', 'running'))
-            or idempotency_key = any($3)
-        "#,
-        &ids,
-        &unique,
-        &idempotency,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(taken
-        .iter()
-        .filter_map(|(job, _)| {
-            let same = rows.iter().find(|row| {
-                row.id == job.id.0
-                    || (job.idempotency_key.is_some() && row.idempotency_key == job.idempotency_key)
-                    || (job.unique_key.is_some() && row.unfinished && row.unique_key == job.unique_key)
-            })?;
-            Some((job.id, Enqueued::Exists(JobId(same.id))))
-        })
-        .collect())
-}
-
 /// Moves up to `most` jobs from the outbox to Redis. Returns how many; call again while that is `most`.
 ///
 /// # Errors
 /// When Postgres or Redis fails; then nothing has left the outbox.
 pub async fn relay(pool: &PgPool, engine: &Engine, most: usize) -> Result<usize, RelayError> {
-    let mut transaction = pool.begin().await?;
+    // A crash of Postgres may forget that the rows were taken: they are pushed again, which is harmless. Not worth waiting
+    // for its disk.
+    let mut transaction = pool.begin_with("begin; set local synchronous_commit = off").await?;
     let rows = sqlx::query!(
         r#"
         with taken as (
@@ -359,7 +315,7 @@ pub async fn relay(pool: &PgPool, engine: &Engine, most: usize) -> Result<usize,
     let count = rows.len();
     let mut by_queue: BTreeMap<Queue, Vec<Entry>> = BTreeMap::new();
     for row in rows {
-        // Cancelled before it was relayed: nothing to push.
+        // Cancelled before it was relayed, or even pruned: nothing to push.
         let (Some(kind), Some(queue), Some(group), Some(payload)) =
             (row.kind, row.queue, row.group_name, row.payload)
         else {

@@ -2,8 +2,11 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// A queue: each has worker slots of its own, so that slow work in one never holds up another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Queue {
     /// Breach notices: what a law or contract gives hours for.
     Urgent,
@@ -52,7 +55,8 @@ impl FromStr for Queue {
 }
 
 /// How urgent a job is within its queue. All three make progress: the higher ones get more turns, never all of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Somebody waits for it.
     High,
@@ -95,6 +99,30 @@ impl FromStr for Priority {
     }
 }
 
+/// How long a second job of the same kind and payload is refused. The answer names the first one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unique {
+    /// Until its first run begins: what is asked for meanwhile, one run does; what is asked for later needs another.
+    WhileWaiting,
+    /// Until it has ended.
+    #[default]
+    UntilDone,
+    /// For this long after it was enqueued, also when it has ended before. Any period of this length has at most one.
+    For(Duration),
+}
+
+/// As people say it.
+impl fmt::Display for Unique {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WhileWaiting => f.pad("while waiting"),
+            Self::UntilDone => f.pad("until done"),
+            Self::For(period) => f.pad(&format!("for {} s", period.as_secs())),
+        }
+    }
+}
+
 /// The policy of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -110,16 +138,20 @@ pub struct Policy {
     pub first_delay: Duration,
     /// Longest delay between two attempts.
     pub longest_delay: Duration,
-    /// Whether a second unfinished job of the same kind and payload is refused.
-    pub unique: bool,
     /// Most jobs of the kind that run at once, in all workers.
     pub max_running: Option<u32>,
     /// Most jobs of the kind that run at once for the same group, in all workers.
     pub max_running_per_group: Option<u32>,
     /// How many turns it gets while another kind of its queue gets one.
     pub weight: u32,
+    /// How long a second job of the same kind and payload is refused; `None` lets it in.
+    pub unique: Option<Unique>,
+    /// A job whose first run has not begun this long after it could is cancelled instead of run.
+    pub expires_after: Option<Duration>,
     /// How urgent its jobs are within the queue, unless a job says otherwise.
     pub priority: Priority,
+    /// How many retries a job with a deadline keeps time for; their delays and runs come before its latest safe start.
+    pub reserve_retries: i32,
 }
 
 impl Policy {
@@ -131,11 +163,13 @@ impl Policy {
             max_crashes: 3,
             first_delay: Duration::from_secs(5),
             longest_delay: Duration::from_secs(3_600),
-            unique: false,
             max_running: None,
             max_running_per_group: None,
             weight: 1,
+            unique: None,
+            expires_after: None,
             priority: Priority::Normal,
+            reserve_retries: 2,
         }
     }
 
@@ -195,10 +229,38 @@ impl Policy {
         self
     }
 
+    /// Sets how many retries a job with a deadline keeps time for.
+    #[must_use]
+    pub const fn reserve_retries(mut self, retries: i32) -> Self {
+        self.reserve_retries = retries;
+        self
+    }
+
     /// Refuses a second unfinished job of the same kind and payload.
     #[must_use]
     pub const fn unique(mut self) -> Self {
-        self.unique = true;
+        self.unique = Some(Unique::UntilDone);
+        self
+    }
+
+    /// Refuses a second job of the same kind and payload until the first run of the first one begins.
+    #[must_use]
+    pub const fn unique_while_waiting(mut self) -> Self {
+        self.unique = Some(Unique::WhileWaiting);
+        self
+    }
+
+    /// Refuses a second job of the same kind and payload for this long after the first one was enqueued.
+    #[must_use]
+    pub const fn unique_for(mut self, period: Duration) -> Self {
+        self.unique = Some(Unique::For(period));
+        self
+    }
+
+    /// Cancels jobs that have not begun to run this long after they could.
+    #[must_use]
+    pub const fn expires_after(mut self, wait: Duration) -> Self {
+        self.expires_after = Some(wait);
         self
     }
 }

@@ -131,7 +131,7 @@ pub async fn put_back(
             r#"
             select id, kind, group_name, payload::text as "payload!", state, due_at, priority, payload_version
             from jobs
-            where queue = $1 and state in ('ready', 'delayed', 'running') and id > $2 and touched_at < $3
+            where queue = $1 and finished_at is null and id > $2 and touched_at < $3
                 and not exists (select from outbox where outbox.job_id = jobs.id)
             order by id limit $4
             "#,

@@ -37,6 +37,11 @@ pub enum Verdict {
         /// What went wrong.
         error: String,
     },
+    /// Ended because it is not wanted any more.
+    Cancelled {
+        /// Why.
+        reason: String,
+    },
     /// Ready again; nothing is counted.
     HandBack,
     /// Ready again, unless another worker holds it by now; Redis is not told, because this worker's word does not count there.
@@ -75,6 +80,7 @@ pub fn verdict(
             Verdict::Snooze { due_at: until.max(now + SHORTEST_SNOOZE), waits_for }
         }
         Failure::Reject { error } => Verdict::Dead { error: chain(error.as_ref()) },
+        Failure::Cancel { reason } => Verdict::Cancelled { reason },
         Failure::HandedBack => Verdict::HandBack,
         Failure::LeaseLost => Verdict::LeaseLost,
     }

@@ -118,6 +118,7 @@ fn note(verdict: &Verdict, kind: &str, queue: &'static str, took: Duration) {
         Verdict::Retry { .. } => "retry",
         Verdict::Snooze { .. } => "snooze",
         Verdict::Dead { .. } => "dead",
+        Verdict::Cancelled { .. } => "cancelled",
         Verdict::HandBack => "handed_back",
         Verdict::LeaseLost => "lease_lost",
     };

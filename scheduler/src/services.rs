@@ -1,14 +1,19 @@
 //! What a leader runs. Each service is one bounded pass that can be called alone, and one loop, written here.
 
+pub mod batches;
 pub mod cron;
+pub mod expire;
 pub mod promote;
+pub mod prune;
 pub mod reconcile;
 pub mod relay;
 pub mod rescue;
+pub mod watch;
 
 use std::time::Duration;
 
-use queue::Engine;
+use chrono::TimeDelta;
+use queue::{Engine, limit::Budgets};
 use sqlx::PgPool;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +25,10 @@ pub struct Services {
     pub pool: PgPool,
     /// The queues in Redis.
     pub engine: Engine,
+    /// The budgets in Redis.
+    pub budgets: Budgets,
+    /// How long jobs stay in the ledger after they were done or cancelled.
+    pub retention: TimeDelta,
 }
 
 /// Services that run.
@@ -41,6 +50,10 @@ impl Services {
         tasks.spawn(repeat(promote::Promote::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(rescue::Rescue::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(watch::WatchDeadlines::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(batches::Batches::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }
 }

@@ -14,11 +14,12 @@ use std::{
 };
 
 use apalis_core::{task::Task, worker::builder::WorkerBuilder};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use queue::{
     Engine, JobId, KnownKinds, Policy, Queue,
     backend::{Backend, Claim, Settings},
     ledger::Ledger,
+    limit::Budgets,
     outbox::{self, Cause, NewJob},
     retry::RunFailed,
     wake::Wakes,
@@ -68,7 +69,13 @@ async fn main() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let engine = Engine::new(redis.redis.clone(), Arc::clone(&clock));
     let shutdown = Shutdown::default();
-    let services = Services { pool: database.pool.clone(), engine: engine.clone() };
+    let budgets = Budgets::new(redis.redis.clone(), clock);
+    let services = Services {
+        pool: database.pool.clone(),
+        engine: engine.clone(),
+        budgets,
+        retention: TimeDelta::days(30),
+    };
     let running = services.start(&shutdown.soft);
     let note = Note::default();
     let backend = Backend::start(Settings {

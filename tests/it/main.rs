@@ -6,6 +6,7 @@ mod bad_input;
 mod canaries;
 mod chaos;
 mod crashes;
+mod deadlines;
 mod health;
 mod leadership;
 mod no_longer_there;

@@ -1,7 +1,8 @@
 //! `amzigo dead`: the dead letters, and what a person decides about them.
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use queue::JobId;
+use queue::{JobId, Queue, dead::DeadLetter};
 use serde_json::json;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::ops::{
     Act,
-    dead::{self, Change, Changed, Filter, MAX_SLICE},
+    dead::{self, Bulk, Change, Changed, Filter, MAX_SLICE},
 };
 
 /// See and decide about jobs that ended in failure.
@@ -37,7 +38,7 @@ impl Dead {
 /// List dead letters, the last to die first.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo dead list\n  amzigo dead list --kind sync_orders --error-contains 'quota'"
+    after_help = "Examples:\n  amzigo dead list\n  amzigo dead list --kind sync_orders --error 'quota'"
 )]
 pub(super) struct List {
     #[command(flatten)]
@@ -52,39 +53,66 @@ struct Which {
     /// Only this kind.
     #[arg(long)]
     kind: Option<String>,
+    /// Only this queue: urgent, sync, mail, heavy or upkeep.
+    #[arg(long)]
+    queue: Option<Queue>,
+    /// Only this seller's (any group's name).
+    #[arg(long, value_name = "ID")]
+    seller: Option<String>,
     /// Only those whose last error contains this text.
-    #[arg(long, value_name = "TEXT")]
-    error_contains: Option<String>,
+    #[arg(long, value_name = "TEXT", visible_alias = "error-contains")]
+    error: Option<String>,
+    /// Only those that died at this moment or later, as 2026-11-23T10:00:00Z.
+    #[arg(long, value_name = "MOMENT")]
+    died_after: Option<DateTime<Utc>>,
+    /// Only those that died before this moment.
+    #[arg(long, value_name = "MOMENT")]
+    died_before: Option<DateTime<Utc>>,
 }
 
-impl From<Which> for Filter {
-    fn from(which: Which) -> Self {
-        Self { kind: which.kind, error_contains: which.error_contains }
+/// The filters by their names, for rules about arguments.
+const FILTERS: [&str; 6] = ["kind", "queue", "seller", "error", "died_after", "died_before"];
+
+impl Which {
+    fn filter(self, most: Option<u32>) -> Filter {
+        Filter {
+            kind: self.kind,
+            queue: self.queue,
+            group: self.seller,
+            error_contains: self.error,
+            died_after: self.died_after,
+            died_before: self.died_before,
+            most,
+        }
     }
 }
 
 impl List {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
         let pool = database::migrated_pool().await?;
-        let letters = dead::list(&mut *pool.acquire().await?, &self.which.into(), self.limit).await?;
+        let letters = dead::list(&mut *pool.acquire().await?, &self.which.filter(None), self.limit).await?;
         answers.give(&json!({ "dead": letters }), |_| {
             if letters.is_empty() {
                 return "No dead letters.".to_owned();
             }
-            let mut table = answer::table(&["id", "kind", "for", "died", "attempts", "error"]);
-            for letter in &letters {
-                table.add_row([
-                    answer::text(&letter.id.to_string()),
-                    answer::text(&letter.kind),
-                    answer::text(&letter.group),
-                    answer::text(&answer::moment(letter.finished_at)),
-                    answer::text(&letter.attempts.to_string()),
-                    answer::text(&answer::short(&letter.error, 200)),
-                ]);
-            }
-            table.trim_fmt()
+            table(&letters)
         })
     }
+}
+
+fn table(letters: &[DeadLetter]) -> String {
+    let mut table = answer::table(&["id", "kind", "for", "died", "attempts", "error"]);
+    for letter in letters {
+        table.add_row([
+            answer::text(&letter.id.to_string()),
+            answer::text(&letter.kind),
+            answer::text(&letter.group),
+            answer::text(&answer::moment(letter.finished_at)),
+            answer::text(&letter.attempts.to_string()),
+            answer::text(&answer::short(&letter.error, 200)),
+        ]);
+    }
+    table.trim_fmt()
 }
 
 /// Show a dead letter with every error it had.
@@ -98,7 +126,7 @@ pub(super) struct Show {
 /// Run dead letters again, with all their attempts.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo dead requeue 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'the seller authorised again'\n  amzigo dead requeue --all --kind sync_orders --error-contains 'connection reset' --dry-run\n  amzigo dead requeue --all --kind sync_orders --error-contains 'connection reset' --reason 'network is back'"
+    after_help = "Examples:\n  amzigo dead requeue 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'the seller authorised again'\n  amzigo dead requeue --kind sync_orders --error 'connection reset' --dry-run\n  amzigo dead requeue --kind sync_orders --error 'connection reset' --reason 'the network is back'"
 )]
 pub(super) struct Requeue {
     #[command(flatten)]
@@ -108,7 +136,7 @@ pub(super) struct Requeue {
 /// Give dead letters up. They stay in the ledger, as cancelled, with their errors.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo dead discard 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'the order was deleted'\n  amzigo dead discard --all --kind sync_orders --error-contains 'no such seller' --reason 'test sellers'"
+    after_help = "Examples:\n  amzigo dead discard 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'the order was deleted'\n  amzigo dead discard --kind sync_orders --error 'no such seller' --died-before 2026-11-01T00:00:00Z --reason 'test sellers'"
 )]
 pub(super) struct Discard {
     #[command(flatten)]
@@ -117,15 +145,19 @@ pub(super) struct Discard {
 
 #[derive(Debug, Args)]
 struct Decision {
-    /// Which dead letters.
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with_all = ["all", "kind", "error_contains"])]
+    /// Which dead letters; or let filters choose them.
+    #[arg(value_name = "ID", required_unless_present_any = FILTERS.into_iter().chain(["all"]),
+        conflicts_with_all = FILTERS.into_iter().chain(["all", "most"]))]
     ids: Vec<JobId>,
-    /// All that --kind and --error-contains let through, in slices of 500.
+    /// All that there are, or that the filters let through.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     which: Which,
-    /// Only say how many there are.
+    /// At most so many of those that the filters let through, the first enqueued first.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    most: Option<u32>,
+    /// Only say how many there are, and show a few.
     #[arg(long)]
     dry_run: bool,
     /// Why, for the audit log.
@@ -136,40 +168,36 @@ struct Decision {
     actor: Option<String>,
 }
 
+/// Letters that a dry run shows.
+const SHOWN: u16 = 5;
+
 impl Decision {
     async fn run(self, change: Change, answers: Answers) -> Result<(), Stop> {
-        let pool = database::migrated_pool;
-        let filter = Filter::from(self.which.clone());
         if self.dry_run {
-            let pool = pool().await?;
-            let count = match self.all {
-                true => dead::count(&mut *pool.acquire().await?, &filter).await?,
-                false => i64::try_from(self.ids.len())?,
-            };
-            return answers.give(&json!({ "would_change": count }), |_| {
-                format!("{} would be {}.", letters(count), done(change))
-            });
+            return self.show(change, answers).await;
         }
         let act =
             Act::new(self.actor.as_deref().unwrap_or_default(), self.reason.as_deref().unwrap_or_default())
                 .map_err(Stop::usage)?;
-        let pool = pool().await?;
+        let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let mut outcome = Changed::default();
-        let mut given = self.ids.chunks(MAX_SLICE).map(<[JobId]>::to_vec);
-        let mut after = None;
-        loop {
-            let slice = if self.all {
-                dead::slice(&mut connection, &filter, after).await?
-            } else {
-                given.next().unwrap_or_default()
-            };
-            let Some(last) = slice.last() else { break };
-            after = Some(*last);
-            let now = database::now(&mut connection).await?;
-            let some = dead::change(&mut connection, change, &slice, &act, now).await?;
+        let mut add = |some: Changed| {
             outcome.changed.extend(some.changed);
             outcome.refused.extend(some.refused);
+        };
+        if self.ids.is_empty() {
+            let mut bulk = Bulk::new(change, self.which.filter(self.most), act);
+            loop {
+                let now = database::now(&mut connection).await?;
+                let Some(some) = bulk.next(&mut connection, now).await? else { break };
+                add(some);
+            }
+        } else {
+            for ids in self.ids.chunks(MAX_SLICE) {
+                let now = database::now(&mut connection).await?;
+                add(dead::change(&mut connection, change, ids, &act, now).await?);
+            }
         }
         answers.give(&outcome, |outcome| format!("{} {}.", letters(outcome.changed.len()), done(change)))?;
         match outcome.refused.first() {
@@ -180,6 +208,29 @@ impl Decision {
                 first.why
             ))),
         }
+    }
+
+    async fn show(self, change: Change, answers: Answers) -> Result<(), Stop> {
+        let pool = database::migrated_pool().await?;
+        let mut connection = pool.acquire().await?;
+        let (count, some) = if self.ids.is_empty() {
+            let filter = self.which.filter(self.most);
+            let count = dead::count(&mut connection, &filter).await?;
+            (count, dead::list(&mut connection, &filter, SHOWN).await?)
+        } else {
+            let mut dead = dead::dead_of(&mut connection, &self.ids).await?;
+            let count = i64::try_from(dead.len())?;
+            dead.truncate(usize::from(SHOWN));
+            (count, dead)
+        };
+        answers.give(&json!({ "would_change": count, "some": some }), |_| {
+            let mut shown = format!("{} would be {}.", letters(count), done(change));
+            if !some.is_empty() {
+                shown.push_str("\n\n");
+                shown.push_str(&table(&some));
+            }
+            shown
+        })
     }
 }
 

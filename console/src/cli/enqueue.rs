@@ -8,21 +8,29 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use jobs::store::sellers::SellerId;
-use queue::outbox::{Cause, Enqueued, MAX_PAYLOAD_BYTES};
+use queue::{
+    TraceContext,
+    deadline::{Level, Outlook},
+    outbox::{Cause, Enqueued, MAX_PAYLOAD_BYTES},
+};
 use serde_json::{Value, json};
 
 use super::{
     answer::{self, Answers},
     database,
+    deadlines::Deadline,
     delay::Delay,
     stop::Stop,
 };
-use crate::ops::enqueue::{self, Request};
+use crate::ops::{
+    deadlines,
+    enqueue::{self, Request},
+};
 
 /// Enqueue a job. Where one with the same unique or idempotency key is there already, the answer names it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo enqueue sync_orders --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10\n  amzigo enqueue sync_orders --payload '{\"seller\": \"0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10\"}' --delay 10m\n  amzigo enqueue sync_orders --payload-file - --idempotency-key ticket-812 < payload.json\n\n`amzigo kinds` lists the kinds."
+    after_help = "Examples:\n  amzigo enqueue sync_orders --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10\n  amzigo enqueue sync_orders --payload '{\"seller\": \"0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10\"}' --delay 10m\n  amzigo enqueue sync_orders --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --deadline 24h\n  amzigo enqueue sync_orders --payload-file - --idempotency-key ticket-812 < payload.json\n\n`amzigo kinds` lists the kinds."
 )]
 pub(super) struct Enqueue {
     /// What sort of work, as `amzigo kinds` lists it.
@@ -39,9 +47,19 @@ pub(super) struct Enqueue {
     /// Run it this much later: 90s, 10m, 2h, 1d.
     #[arg(long)]
     delay: Option<Delay>,
+    /// Must be done by then: 90s, 10m, 24h, 2d from now, or a moment as 2026-11-24T09:00:00Z. The answer says so when that
+    /// cannot be.
+    #[arg(long, value_name = "WHEN")]
+    deadline: Option<Deadline>,
     /// At most one job ever carries this key: repeating the command is then safe.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    /// Cancel it if no run has begun this much later than it could: 90s, 10m, 2h, 1d.
+    #[arg(long, value_name = "DELAY")]
+    expires_after: Option<Delay>,
+    /// The trace it belongs to, as a W3C traceparent.
+    #[arg(long, value_name = "TRACEPARENT")]
+    traceparent: Option<TraceContext>,
 }
 
 impl Enqueue {
@@ -50,12 +68,16 @@ impl Enqueue {
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;
+        let due_at = self.delay.map(|delay| now + delay.0);
         let request = Request {
             kind: self.kind.clone(),
             payload,
             cause: Cause::Cli,
-            due_at: self.delay.map(|delay| now + delay.0),
+            due_at,
+            deadline_at: self.deadline.map(|deadline| deadline.moment(now)),
             idempotency_key: self.idempotency_key,
+            expires_at: self.expires_after.map(|wait| due_at.unwrap_or(now) + wait.0),
+            trace: self.traceparent,
         };
         let enqueued =
             enqueue::enqueue(&mut connection, request, now).await.map_err(|error| match error.refused() {
@@ -64,14 +86,28 @@ impl Enqueue {
             })?;
         let id = enqueued.id();
         let new = matches!(enqueued, Enqueued::New(_));
-        answers.give(&json!({ "id": id, "new": new, "kind": self.kind }), |_| {
+        let mut said = json!({ "id": id, "new": new, "kind": self.kind });
+        let mut outlook = None;
+        if self.deadline.is_some() {
+            outlook = deadlines::outlook(&mut connection, id, now).await?;
+            // Of a job that was there already, this is its own deadline, which may be another one or none.
+            said["deadline"] = outlook.as_ref().map_or(Value::Null, |seen| {
+                json!({ "latest_safe_start": seen.latest_safe_start, "level": seen.level, "why": seen.why })
+            });
+        }
+        answers.give(&said, |_| {
             let kind = answer::plain(&self.kind);
-            match (new, self.delay) {
+            let enqueued = match (new, self.delay) {
                 (true, None) => format!("Enqueued {kind} as job {id}."),
                 (true, Some(delay)) => {
                     format!("Enqueued {kind} as job {id}, to run at {}.", answer::moment(now + delay.0))
                 }
                 (false, _) => format!("Nothing new: job {id} is there already."),
+            };
+            match outlook {
+                Some(seen) => format!("{enqueued}\n{}", about(&seen)),
+                None if self.deadline.is_some() => format!("{enqueued}\nIt has no deadline."),
+                None => enqueued,
             }
         })
     }
@@ -91,6 +127,19 @@ impl Enqueue {
                 "the payload is not JSON; write an object as {\"seller\": \"0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10\"}",
             ))
         })
+    }
+}
+
+/// Whether a deadline can be kept, for the person who asked for it.
+fn about(seen: &Outlook) -> String {
+    let start = answer::moment(seen.latest_safe_start);
+    match seen.level {
+        Level::Fits | Level::Half | Level::ThreeQuarters | Level::NineTenths => {
+            format!("It must begin by {start} to meet its deadline safely.")
+        }
+        Level::MustStartNow | Level::CannotFit | Level::Missed => {
+            format!("Warning, {}: {}. It should have begun by {start}.", seen.level, seen.why)
+        }
     }
 }
 

@@ -89,7 +89,9 @@ impl Job {
 /// Shows one job; dead letters are shown the same way.
 pub(super) async fn show(id: JobId, answers: Answers) -> Result<(), Stop> {
     let pool = database::migrated_pool().await?;
-    let Some(job) = jobs::show(&mut *pool.acquire().await?, id).await? else {
+    let mut connection = pool.acquire().await?;
+    let now = database::now(&mut connection).await?;
+    let Some(job) = jobs::show(&mut connection, id, now).await? else {
         return Err(Stop::refused(anyhow::anyhow!(
             "there is no job {id}; `amzigo jobs` lists those that there are"
         )));
@@ -114,11 +116,18 @@ fn describe(job: &JobRecord) -> String {
     fact("runs", Some(counts));
     let cause = job.caused_by.map_or_else(|| job.cause.clone(), |by| format!("{} {by}", job.cause));
     fact("cause", Some(cause));
-    fact("unique key", job.unique_key.clone());
+    let held = job.unique_key.as_ref().zip(job.unique.as_ref());
+    fact("unique key", held.map(|(key, how_long)| format!("{key} ({how_long})")));
     fact("idempotency key", job.idempotency_key.clone());
     fact("enqueued", Some(answer::moment(job.created_at)));
     fact("due", Some(answer::moment(job.due_at)));
     fact("deadline", job.deadline_at.map(answer::moment));
+    let outlook = job.deadline.as_ref();
+    fact("latest safe start", outlook.map(|deadline| answer::moment(deadline.latest_safe_start)));
+    fact("outlook", outlook.map(|deadline| format!("{}: {}", deadline.level, deadline.why)));
+    fact("expires", job.expires_at.map(answer::moment));
+    fact("batch", job.batch.map(|batch| batch.to_string()));
+    fact("trace", job.traceparent.clone());
     fact("last run began", job.started_at.map(answer::moment));
     fact("ended", job.finished_at.map(answer::moment));
     fact("worker", job.worker.map(|worker| worker.to_string()));
@@ -126,6 +135,20 @@ fn describe(job: &JobRecord) -> String {
     fact("report", job.report.as_ref().map(ToString::to_string));
     fact("last error", job.last_error.clone());
     let mut shown = facts.trim_fmt();
+    let escalations = outlook.map_or(&[][..], |deadline| &deadline.escalations);
+    if !escalations.is_empty() {
+        let mut levels = answer::table(&["escalated", "level", "latest safe start", "why"]);
+        for reached in escalations {
+            levels.add_row([
+                answer::text(&answer::moment(reached.at)),
+                answer::text(reached.level.name()),
+                answer::text(&answer::moment(reached.latest_safe_start)),
+                answer::text(&reached.why),
+            ]);
+        }
+        shown.push_str("\n\n");
+        shown.push_str(&levels.trim_fmt());
+    }
     if !job.failures.is_empty() {
         let mut runs = answer::table(&["failed run", "what followed", "error"]);
         for run in &job.failures {

@@ -76,7 +76,9 @@ struct KindLine {
     time_zone: Option<&'static str>,
     max_attempts: i32,
     timeout_seconds: u64,
-    unique: bool,
+    unique: Option<String>,
+    expires_after_seconds: Option<u64>,
+    payload_version: u8,
     summary: &'static str,
 }
 
@@ -91,7 +93,9 @@ impl Kinds {
                 time_zone: kind.schedule.map(|schedule| schedule.time_zone),
                 max_attempts: kind.policy.max_attempts,
                 timeout_seconds: kind.policy.timeout.as_secs(),
-                unique: kind.policy.unique,
+                unique: kind.policy.unique.map(|unique| unique.to_string()),
+                expires_after_seconds: kind.policy.expires_after.map(|wait| wait.as_secs()),
+                payload_version: kind.version,
                 summary: kind.summary,
             })
             .collect();

@@ -62,9 +62,9 @@ pub async fn by_queue(connection: &mut PgConnection) -> Result<Vec<QueueCounts>,
             count(*) filter (where state = 'delayed') as "delayed!",
             count(*) filter (where state = 'running') as "running!", 0::bigint as "dead!",
             min(due_at) filter (where state = 'ready') as oldest_ready_since
-        from jobs where state in ('ready', 'delayed', 'running') group by queue
+        from jobs where finished_at is null group by queue
         union all
-        select queue, 0, 0, 0, count(*), null from jobs where state = 'dead' group by queue
+        select queue, 0, 0, 0, count(*), null from jobs where is_dead group by queue
         "#
     )
     .fetch_all(connection)
@@ -108,9 +108,8 @@ pub async fn outbox(connection: &mut PgConnection) -> Result<Outbox, sqlx::Error
 /// # Errors
 /// When the database fails.
 pub async fn dead_by_kind(connection: &mut PgConnection) -> Result<BTreeMap<String, i64>, sqlx::Error> {
-    let rows =
-        sqlx::query!(r#"select kind, count(*) as "count!" from jobs where state = 'dead' group by kind"#)
-            .fetch_all(connection)
-            .await?;
+    let rows = sqlx::query!(r#"select kind, count(*) as "count!" from jobs where is_dead group by kind"#)
+        .fetch_all(connection)
+        .await?;
     Ok(rows.into_iter().map(|row| (row.kind, row.count)).collect())
 }

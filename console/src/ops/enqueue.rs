@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
 use queue::{
+    TraceContext,
     job::PayloadError,
     outbox::{self, Cause, Enqueued, MAX_PAYLOAD_BYTES},
 };
@@ -23,8 +24,14 @@ pub struct Request {
     pub cause: Cause,
     /// Not before this moment.
     pub due_at: Option<DateTime<Utc>>,
+    /// Must be done by this moment.
+    pub deadline_at: Option<DateTime<Utc>>,
     /// At most one job ever with this key.
     pub idempotency_key: Option<String>,
+    /// Cancelled if no run has begun by this moment.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Where in a trace it is asked for.
+    pub trace: Option<TraceContext>,
 }
 
 /// Why a job was not enqueued.
@@ -41,6 +48,9 @@ pub enum EnqueueError {
         /// Its length.
         bytes: usize,
     },
+    /// Nobody could keep that promise.
+    #[error("the deadline {0} has passed already; name a later one, with its time zone")]
+    DeadlinePassed(DateTime<Utc>),
     /// The door refused it, or the database failed.
     #[error(transparent)]
     Door(#[from] outbox::EnqueueError),
@@ -71,6 +81,9 @@ pub async fn enqueue(
     {
         return Err(EnqueueError::IdempotencyKey { bytes });
     }
+    if let Some(passed) = request.deadline_at.filter(|deadline_at| *deadline_at <= now) {
+        return Err(EnqueueError::DeadlinePassed(passed));
+    }
     // The door checks this too, but of a payload that is far too large its size is what helps, whatever else is wrong.
     let bytes = request.payload.to_string().len();
     if bytes > MAX_PAYLOAD_BYTES && CATALOG.get(&request.kind).is_some() {
@@ -78,7 +91,10 @@ pub async fn enqueue(
     }
     let mut job = CATALOG.prepare(&request.kind, request.payload, request.cause)?;
     job.due_at = request.due_at;
+    job.deadline_at = request.deadline_at;
     job.idempotency_key = request.idempotency_key;
+    job.expires_at = request.expires_at;
+    job.trace = request.trace;
     let id = job.id;
     let answers = outbox::enqueue(connection, &[job], now).await?;
     // The outbox answers for each job, so there is always a first one.

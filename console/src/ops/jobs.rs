@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use queue::{
-    JobId, Queue, State, WorkerId,
+    BatchId, JobId, Queue, State, WorkerId,
     dead::{self, FailedRun},
 };
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
+
+use crate::ops::deadlines::{self, JobDeadline};
 
 /// Which jobs to list. A filter that is `None` lets all through.
 #[derive(Debug, Clone, Default)]
@@ -88,8 +90,10 @@ pub struct JobRecord {
     pub snoozes: i32,
     /// Worker that runs or ran it last.
     pub worker: Option<WorkerId>,
-    /// At most one unfinished job may carry it.
+    /// No second job may carry it: until this one is done, its first run begins, or its period is over.
     pub unique_key: Option<String>,
+    /// How long, where the key is held.
+    pub unique: Option<String>,
     /// At most one job ever may carry it.
     pub idempotency_key: Option<String>,
     /// Which door it came through.
@@ -104,6 +108,14 @@ pub struct JobRecord {
     pub due_at: DateTime<Utc>,
     /// When it must be done.
     pub deadline_at: Option<DateTime<Utc>>,
+    /// Cancelled if no run has begun by then.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The batch it belongs to.
+    pub batch: Option<BatchId>,
+    /// What enqueued it, as a W3C traceparent.
+    pub traceparent: Option<String>,
+    /// Version of its payload.
+    pub payload_version: i16,
     /// When its last run began.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
@@ -116,6 +128,8 @@ pub struct JobRecord {
     pub last_error: Option<String>,
     /// Whether Redis has not been told of it yet.
     pub in_outbox: bool,
+    /// How it stands to its deadline, where it has one.
+    pub deadline: Option<JobDeadline>,
     /// Every failed run, the first first.
     pub failures: Vec<FailedRun>,
 }
@@ -157,12 +171,20 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, most: u16) -> 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn show(connection: &mut PgConnection, id: JobId) -> Result<Option<JobRecord>, sqlx::Error> {
+pub async fn show(
+    connection: &mut PgConnection,
+    id: JobId,
+    now: DateTime<Utc>,
+) -> Result<Option<JobRecord>, sqlx::Error> {
     let row = sqlx::query!(
         r#"
         select kind, queue, group_name, state, payload, attempts, crashes, snoozes, worker as "worker: WorkerId",
-            unique_key, idempotency_key, cause, caused_by as "caused_by: JobId", created_at, touched_at, due_at,
-            deadline_at, started_at, finished_at, waits_for, report, last_error,
+            coalesce(unique_key, waiting_key, period_key) as unique_key,
+            case when unique_key is not null then 'until done' when waiting_key is not null then 'while waiting'
+                when period_key is not null then 'until ' || to_char(upper(period) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            end as "unique",
+            idempotency_key, cause, caused_by as "caused_by: JobId", created_at, touched_at, due_at,
+            deadline_at, expires_at, batch_id as "batch: BatchId", traceparent, payload_version, started_at, finished_at, waits_for, report, last_error,
             exists (select from outbox where outbox.job_id = jobs.id) as "in_outbox!"
         from jobs where id = $1
         "#,
@@ -172,6 +194,10 @@ pub async fn show(connection: &mut PgConnection, id: JobId) -> Result<Option<Job
     .await?;
     let Some(row) = row else { return Ok(None) };
     let failures = dead::failures(connection, id).await?;
+    let deadline = match row.deadline_at {
+        Some(_) => deadlines::of_job(connection, id, now).await?,
+        None => None,
+    };
     Ok(Some(JobRecord {
         id,
         kind: row.kind,
@@ -184,6 +210,7 @@ pub async fn show(connection: &mut PgConnection, id: JobId) -> Result<Option<Job
         snoozes: row.snoozes,
         worker: row.worker,
         unique_key: row.unique_key,
+        unique: row.unique,
         idempotency_key: row.idempotency_key,
         cause: row.cause,
         caused_by: row.caused_by,
@@ -191,12 +218,17 @@ pub async fn show(connection: &mut PgConnection, id: JobId) -> Result<Option<Job
         touched_at: row.touched_at,
         due_at: row.due_at,
         deadline_at: row.deadline_at,
+        expires_at: row.expires_at,
+        batch: row.batch,
+        traceparent: row.traceparent,
+        payload_version: row.payload_version,
         started_at: row.started_at,
         finished_at: row.finished_at,
         waits_for: row.waits_for,
         report: row.report,
         last_error: row.last_error,
         in_outbox: row.in_outbox,
+        deadline,
         failures,
     }))
 }

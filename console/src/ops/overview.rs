@@ -208,7 +208,7 @@ async fn running(connection: &mut PgConnection) -> Result<Vec<RunningJob>, sqlx:
         r#"
         select id as "id: JobId", kind, group_name as "group", worker as "worker!: WorkerId",
             started_at as "since!", attempts + 1 as "attempt!"
-        from jobs where state = 'running' order by started_at, id limit $1
+        from jobs where state = 'running' and finished_at is null order by started_at, id limit $1
         "#,
         i64::from(SHOWN),
     )
@@ -220,8 +220,14 @@ async fn finished(connection: &mut PgConnection) -> Result<Vec<FinishedJob>, sql
     sqlx::query_as!(
         FinishedJob,
         r#"
-        select id as "id: JobId", kind, group_name as "group", state, started_at, finished_at as "finished_at!"
-        from jobs where finished_at is not null order by finished_at desc, id desc limit $1
+        select id as "id!: JobId", kind as "kind!", group_name as "group!", state as "state!", started_at,
+            finished_at as "finished_at!"
+        from (
+            (select * from jobs where finished_at is not null and not is_dead order by finished_at desc, id desc limit $1)
+            union all
+            (select * from jobs where is_dead order by finished_at desc, id desc limit $1)
+        ) as ended
+        order by finished_at desc, id desc limit $1
         "#,
         i64::from(SHOWN),
     )

@@ -12,6 +12,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
 use metrics::{Unit, describe_gauge, gauge};
+use queue::watch;
 use sqlx::PgConnection;
 
 use crate::{
@@ -28,6 +29,11 @@ pub(super) fn describe() {
         "How long the longest waiting ready job has waited."
     );
     describe_gauge!("outbox_depth", "Jobs that Redis has not been told of.");
+    describe_gauge!(
+        "deadline_seconds_left",
+        Unit::Seconds,
+        "Time until the nearest deadline of a queue's jobs; negative when it has passed, infinite without one."
+    );
     describe_gauge!("dead_letters", "Jobs that ended in failure and wait for a person's decision, by kind.");
 }
 
@@ -58,6 +64,9 @@ async fn set(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sq
         gauge!("oldest_ready_seconds", "queue" => queue).set(waited as f64 / 1_000.0);
     }
     gauge!("outbox_depth").set(counts::outbox(connection).await?.depth as f64);
+    for (queue, left) in watch::seconds_left(connection, now).await? {
+        gauge!("deadline_seconds_left", "queue" => queue.name()).set(left.unwrap_or(f64::INFINITY));
+    }
     let dead = counts::dead_by_kind(connection).await?;
     for kind in CATALOG.iter() {
         gauge!("dead_letters", "kind" => kind.name).set(dead.get(kind.name).copied().unwrap_or(0) as f64);

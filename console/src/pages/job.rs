@@ -9,7 +9,10 @@ use queue::{JobId, State as JobState};
 use serde_json::Value;
 
 use crate::{
-    ops::jobs::{self, JobRecord},
+    ops::{
+        deadlines::JobDeadline,
+        jobs::{self, JobRecord},
+    },
     pages::{
         Console,
         layout::{self, Place},
@@ -24,11 +27,12 @@ pub(super) async fn page(
 ) -> Result<Html<String>, Problem> {
     let id: JobId = id.parse().map_err(Problem::Address)?;
     let mut connection = console.pool.acquire().await?;
-    let job = jobs::show(&mut connection, id).await?.ok_or_else(|| {
+    let now = console.engine.clock().now();
+    let job = jobs::show(&mut connection, id, now).await?.ok_or_else(|| {
         Problem::NotFound(format!("There is no job {id}. The ledger forgets none, so check the id."))
     })?;
     let title = format!("{} {id}", job.kind);
-    Ok(layout::page(&title, Place::Jobs, Some(console.engine.clock().now()), &content(&job)))
+    Ok(layout::page(&title, Place::Jobs, Some(now), &content(&job)))
 }
 
 fn content(job: &JobRecord) -> Markup {
@@ -58,8 +62,12 @@ fn content(job: &JobRecord) -> Markup {
                     dt { "Workers lost" } dd { (job.crashes) }
                     dt { "Snoozes" } dd { (job.snoozes) }
                     @if let Some(worker) = job.worker { dt { "Worker" } dd.id { (worker) } }
-                    @if let Some(key) = &job.unique_key { dt { "Unique key" } dd.id { (key) } }
+                    @if let (Some(key), Some(how_long)) = (&job.unique_key, &job.unique) {
+                        dt { "Unique " (how_long) } dd.id { (key) }
+                    }
                     @if let Some(key) = &job.idempotency_key { dt { "Idempotency key" } dd.id { (key) } }
+                    @if let Some(batch) = job.batch { dt { "Batch" } dd.id { (batch) } }
+                    @if let Some(trace) = &job.traceparent { dt { "Trace" } dd.id { (trace) } }
                 }
             }
             section {
@@ -68,6 +76,10 @@ fn content(job: &JobRecord) -> Markup {
                     dt { "Enqueued" } dd { (parts::moment(job.created_at)) }
                     dt { "Due" } dd { (parts::moment(job.due_at)) }
                     @if let Some(at) = job.deadline_at { dt { "Must be done by" } dd { (parts::moment(at)) } }
+                    @if let Some(deadline) = &job.deadline {
+                        dt { "Latest safe start" } dd { (parts::moment(deadline.latest_safe_start)) }
+                    }
+                    @if let Some(at) = job.expires_at { dt { "Expires" } dd { (parts::moment(at)) } }
                     @if let Some(at) = job.started_at { dt { "Last run began" } dd { (parts::moment(at)) } }
                     @if let Some(at) = job.finished_at {
                         dt { "Ended" }
@@ -81,6 +93,7 @@ fn content(job: &JobRecord) -> Markup {
                 }
             }
         }
+        @if let Some(deadline) = &job.deadline { (escalations(deadline)) }
         (json_block("Payload", Some(&job.payload)))
         (json_block("Report", job.report.as_ref()))
         section {
@@ -93,6 +106,25 @@ fn content(job: &JobRecord) -> Markup {
                         li {
                             div { (what_followed(&run.decision)) " · " (parts::moment(run.at)) }
                             pre { (run.error) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn escalations(deadline: &JobDeadline) -> Markup {
+    html! {
+        section {
+            h2 { "Deadline" }
+            p { strong { (deadline.level) } ": " (deadline.why) "." }
+            @if !deadline.escalations.is_empty() {
+                ol.failures {
+                    @for reached in &deadline.escalations {
+                        li {
+                            div { (reached.level) " · " (parts::moment(reached.at)) }
+                            pre { (reached.why) }
                         }
                     }
                 }

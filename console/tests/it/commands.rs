@@ -49,6 +49,24 @@ async fn an_idempotency_key_makes_one_job_ever_and_a_delay_waits() {
 }
 
 #[tokio::test]
+async fn a_trace_and_an_expiry_reach_the_ledger_and_a_wrong_trace_is_refused() {
+    let amzigo = Amzigo::new().await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let seller = "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10";
+    let enqueue = ["enqueue", "sync_orders", "--seller", seller, "--expires-after", "10m", "--json"];
+    let wrong = amzigo.run(&[&enqueue[..], &["--traceparent", &trace[..54]]].concat());
+    assert!(wrong.error(2).contains("not a traceparent: it is too short"), "{}", wrong.err);
+
+    let job = amzigo.run(&[&enqueue[..], &["--traceparent", trace]].concat()).json();
+    let shown = amzigo.run(&["job", job["id"].as_str().expect("an id"), "--json"]).json();
+    assert_eq!((&shown["traceparent"], &shown["unique"]), (&json!(trace), &json!("until done")));
+    let moment = |name: &str| -> chrono::DateTime<chrono::Utc> {
+        shown[name].as_str().expect("a moment").parse().expect("a moment")
+    };
+    assert_eq!(moment("expires_at") - moment("created_at"), chrono::TimeDelta::minutes(10));
+}
+
+#[tokio::test]
 async fn lists_go_on_where_they_ended() {
     let amzigo = Amzigo::new().await;
     let mut enqueued: Vec<String> = (10..13)

@@ -65,14 +65,77 @@ async fn a_bulk_change_takes_what_the_filters_let_through_and_nothing_else() {
     let reset = amzigo.dead_letter("sync_orders", "100% of it: connection reset", None).await;
     let other = amzigo.dead_letter("sync_orders", "1000 of it: connection reset", None).await;
     let kind = amzigo.dead_letter("send_review_requests", "100% of it: connection reset", None).await;
-    let bulk = ["dead", "requeue", "--all", "--kind", "sync_orders", "--error-contains", "100% of"];
+    let bulk = ["dead", "requeue", "--kind", "sync_orders", "--error", "100% of"];
     let dry = amzigo.run(&[&bulk[..], &["--dry-run", "--json"]].concat());
-    assert_eq!((dry.code, dry.json()), (0, json!({ "would_change": 1 })));
+    let (code, shown) = (dry.code, dry.json());
+    assert_eq!((code, &shown["would_change"], &shown["some"][0]["id"]), (0, &json!(1), &json!(reset)));
+    assert_eq!(shown["some"].as_array().map(Vec::len), Some(1));
     assert_eq!(amzigo.states(&[reset, other, kind]).await, ["dead"; 3]);
+    assert_eq!(amzigo.audit().await, [], "a dry run is no act");
 
     let done = amzigo.run(&[&bulk[..], &["--reason", "back", "--as", "ann", "--json"]].concat());
     assert_eq!(done.json()["changed"], json!([reset]), "{}", done.err);
     assert_eq!(amzigo.states(&[reset, other, kind]).await, ["ready", "dead", "dead"]);
+    let filter = r#"{"kind":"sync_orders","error_contains":"100% of"}"#;
+    let recorded = ["ann", "dead.requeue", filter, "back"].map(str::to_owned);
+    assert_eq!(amzigo.audit().await, [recorded.into()], "one act, with its filter");
+}
+
+#[tokio::test]
+async fn each_filter_chooses_and_most_is_a_limit() {
+    let amzigo = Amzigo::new().await;
+    let mut letters = Vec::new();
+    for (queue, group, died) in [
+        ("sync", "a", "2026-11-23T10:00:00Z"),
+        ("mail", "a", "2026-11-23T11:00:00Z"),
+        ("sync", "b", "2026-11-23T12:00:00Z"),
+    ] {
+        let id = amzigo.dead_letter("sync_orders", "boom", None).await;
+        sqlx::query(
+            "update jobs set queue = $2, group_name = $3, finished_at = $4::text::timestamptz where id = $1",
+        )
+        .bind(id.0)
+        .bind(queue)
+        .bind(group)
+        .bind(died)
+        .execute(&amzigo.database.pool)
+        .await
+        .expect("the row fits");
+        letters.push(id);
+    }
+    for (filter, chosen) in [
+        (vec!["--queue", "mail"], vec![1]),
+        (vec!["--seller", "a"], vec![1, 0]),
+        (vec!["--seller", "a", "--queue", "sync"], vec![0]),
+        (vec!["--died-after", "2026-11-23T11:00:00Z"], vec![2, 1]),
+        (vec!["--died-before", "2026-11-23T11:00:00Z"], vec![0]),
+        (vec!["--all"], vec![2, 1, 0]),
+    ] {
+        let dry = amzigo.run(&[&["dead", "discard", "--dry-run", "--json"], &filter[..]].concat()).json();
+        let ids: Vec<_> =
+            dry["some"].as_array().expect("a list").iter().map(|letter| &letter["id"]).collect();
+        let expected: Vec<_> = chosen.iter().map(|n| json!(letters[*n])).collect();
+        assert_eq!(ids, expected.iter().collect::<Vec<_>>(), "{filter:?}");
+        assert_eq!(dry["would_change"], json!(expected.len()), "{filter:?}");
+    }
+    let most = ["dead", "discard", "--all", "--most", "2", "--reason", "old", "--as", "ann", "--json"];
+    let done = amzigo.run(&most);
+    assert_eq!(done.json()["changed"], json!(letters[..2]), "the first enqueued: {}", done.err);
+    assert_eq!(amzigo.states(&letters).await, ["cancelled", "cancelled", "dead"]);
+    assert_eq!(amzigo.audit().await[0].2, r#"{"most":2}"#);
+}
+
+#[tokio::test]
+async fn ids_and_filters_do_not_mix_and_one_of_them_is_needed() {
+    let amzigo = Amzigo::new().await;
+    let id = amzigo.dead_letter("sync_orders", "boom", None).await.to_string();
+    let reason = ["--reason", "x", "--as", "ann"];
+    for wrong in [vec!["dead", "discard"], vec!["dead", "discard", &id, "--queue", "sync"]] {
+        amzigo.run(&[&wrong[..], &reason].concat()).error(2);
+    }
+    let by_id =
+        amzigo.run(&["dead", "discard", &id, "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10", "--dry-run", "--json"]);
+    assert_eq!(by_id.json()["would_change"], 1, "only what is dead");
 }
 
 #[tokio::test]
@@ -102,13 +165,13 @@ async fn more_than_a_slice_is_changed_to_the_last() {
     .expect("the rows fit");
     let done = amzigo.run(&["dead", "discard", "--all", "--reason", "a flood", "--as", "ann"]);
     assert_eq!((done.code, done.out.as_str()), (0, "1201 dead letters discarded.\n"), "{}", done.err);
-    let left: i64 = sqlx::query_scalar(
-        "select count(*) from jobs where state <> 'cancelled' or id::text not in (select target from audit_log)",
-    )
-    .fetch_one(&amzigo.database.pool)
-    .await
-    .expect("the tables can be read");
-    assert_eq!(left, 0, "every one is cancelled, and recorded");
+    let left: i64 = sqlx::query_scalar("select count(*) from jobs where state <> 'cancelled'")
+        .fetch_one(&amzigo.database.pool)
+        .await
+        .expect("the table can be read");
+    assert_eq!(left, 0, "every one is cancelled");
+    let recorded = ["ann", "dead.discard", "all dead letters", "a flood"].map(str::to_owned);
+    assert_eq!(amzigo.audit().await, [recorded.into()], "in one act");
 }
 
 #[tokio::test]

@@ -3,4 +3,5 @@
 mod amzigo;
 mod commands;
 mod dead_letters;
+mod deadlines;
 mod pages;

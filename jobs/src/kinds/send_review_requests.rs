@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, policy::minutes};
+use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use runtime::secret::SecretString;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -21,7 +21,7 @@ use crate::{
     sp_api::{
         CallError, Operation,
         answer::Refusal,
-        client::{Request, Success},
+        client::{Request, Success, budget},
         solicitations::{self, OrderId},
     },
     store::{
@@ -82,6 +82,12 @@ impl Job for SendReviewRequests {
 
     fn group(&self) -> String {
         self.seller.to_string()
+    }
+
+    fn budgets(&self) -> Vec<Budget> {
+        [Operation::GetSolicitationActions, Operation::RequestReview]
+            .map(|operation| budget(self.seller, operation))
+            .into()
     }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Requested> {

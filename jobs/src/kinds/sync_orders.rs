@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, outbox, policy::minutes};
+use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, outbox, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -20,6 +20,7 @@ use crate::{
     sp_api::{
         Operation,
         answer::Refusal,
+        client::budget,
         orders::{OrdersPage, SearchOrders},
     },
     store::{
@@ -79,6 +80,10 @@ impl Job for SyncOrders {
 
     fn group(&self) -> String {
         self.seller.to_string()
+    }
+
+    fn budgets(&self) -> Vec<Budget> {
+        vec![budget(self.seller, Operation::SearchOrders)]
     }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Synced> {
@@ -204,8 +209,7 @@ async fn save(
         return Err(Failure::retry("another run moved the cursor meanwhile; this page was not stored"));
     }
     if next.window.is_none() {
-        let follow_up =
-            outbox::NewJob::of(&SendReviewRequests { seller: seller.id }, outbox::Cause::Job(run.id));
+        let follow_up = outbox::NewJob::caused_by(&SendReviewRequests { seller: seller.id }, run);
         outbox::enqueue(&mut transaction, &[follow_up], now).await.map_err(Failure::retry)?;
     }
     transaction.commit().await?;

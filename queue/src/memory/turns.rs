@@ -235,6 +235,18 @@ impl MemoryQueue {
         [by_group, by_each].into_iter().flatten().min()
     }
 
+    /// How many run and how many may: of the kind, of the group, of the group within the kind.
+    pub(super) fn limits_of(&self, kind: &str, group: &str) -> [Option<(u64, u64)>; 3] {
+        let running = |scope: &[u8]| self.held.get(scope).map_or(0, |notes| notes.len() as u64);
+        let of = |limit: Option<u32>, scope: Vec<u8>| limit.map(|most| (running(&scope), u64::from(most)));
+        let by_group = self.controls.group_limits.get(group).copied().or(self.controls.group_limit);
+        [
+            of(self.controls.kind_limits.get(kind).copied(), of_kind(kind.as_bytes())),
+            of(by_group, of_group(group.as_bytes())),
+            of(self.controls.each_limits.get(kind).copied(), of_each(kind.as_bytes(), group.as_bytes())),
+        ]
+    }
+
     fn take(
         &mut self,
         ring: &Ring,

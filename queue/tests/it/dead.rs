@@ -51,7 +51,7 @@ async fn a_requeued_letter_runs_again_with_all_its_attempts_and_keeps_its_errors
     assert_eq!(deployment.relay().await, 1);
     assert_eq!(deployment.queues.claim(WorkerId::new(), 5).await, [id]);
     let begun = deployment.ledger.begin(WorkerId::new(), 2, &[id], start() + seconds(60)).await.unwrap();
-    assert_eq!(begun[&id], Begun::Run { attempts: 0, crashes: 0, deadline_at: None });
+    assert_eq!(begun[&id], Begun::Run { attempts: 0, crashes: 0, deadline_at: None, trace: None });
     assert_eq!(deployment.failures(id).await, [("reject".to_owned(), "no such seller".to_owned())]);
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::deployment::{Deployment, Row, job, seconds, start};
 
-const RUN: Begun = Begun::Run { attempts: 0, crashes: 0, deadline_at: None };
+const RUN: Begun = Begun::Run { attempts: 0, crashes: 0, deadline_at: None, trace: None };
 
 impl Deployment {
     async fn settle(&self, id: JobId, fence: i64, verdict: Verdict) -> bool {
@@ -90,6 +90,16 @@ async fn each_verdict_writes_its_row() {
                 ..untouched.clone()
             },
             &[("reject", "no such seller")],
+        ),
+        (
+            Verdict::Cancelled { reason: "the kind was retired".to_owned() },
+            Row {
+                state: "cancelled".to_owned(),
+                last_error: Some("the kind was retired".to_owned()),
+                finished_at: Some(start()),
+                ..untouched.clone()
+            },
+            no_failures,
         ),
         (Verdict::HandBack, untouched.clone(), no_failures),
         (Verdict::LeaseLost, untouched.clone(), no_failures),
@@ -202,7 +212,7 @@ async fn a_stale_run_changes_nothing() {
     let id = deployment.begun(stale, 7).await;
     let lost = [(id, stale, 3)];
     let taken = deployment.ledger.take_over(current, 8, &lost, start()).await.unwrap();
-    assert_eq!(taken[&id], Begun::Run { attempts: 0, crashes: 1, deadline_at: None });
+    assert_eq!(taken[&id], Begun::Run { attempts: 0, crashes: 1, deadline_at: None, trace: None });
 
     let before = deployment.row(id).await;
     for verdict in [Verdict::Done { report: json!("stale") }, Verdict::HandBack, retry(start())] {
@@ -250,7 +260,7 @@ async fn a_job_that_kills_its_workers_is_dead_after_the_last_allowed_one() {
     for (fence, crashes) in [(2, 1), (3, 2)] {
         let next = WorkerId::new();
         let taken = deployment.ledger.take_over(next, fence, &[(id, worker, 3)], start()).await.unwrap();
-        assert_eq!(taken[&id], Begun::Run { attempts: 0, crashes, deadline_at: None });
+        assert_eq!(taken[&id], Begun::Run { attempts: 0, crashes, deadline_at: None, trace: None });
         worker = next;
     }
     let last = [(id, worker, 3)];
@@ -278,7 +288,10 @@ async fn of_two_that_take_over_one_does() {
     );
     let took: Vec<_> =
         [first.unwrap(), second.unwrap()].into_iter().filter(|taken| !taken.is_empty()).collect();
-    assert_eq!(took, [HashMap::from([(id, Begun::Run { attempts: 0, crashes: 1, deadline_at: None })])]);
+    assert_eq!(
+        took,
+        [HashMap::from([(id, Begun::Run { attempts: 0, crashes: 1, deadline_at: None, trace: None })])]
+    );
 }
 
 #[tokio::test]
@@ -289,10 +302,10 @@ async fn a_deadline_and_the_failed_attempts_reach_the_run() {
     deployment.enqueue(std::slice::from_ref(&urgent)).await;
     let worker = WorkerId::new();
     let first = deployment.begin(worker, 1, urgent.id).await;
-    assert_eq!(first, Begun::Run { attempts: 0, crashes: 0, deadline_at });
+    assert_eq!(first, Begun::Run { attempts: 0, crashes: 0, deadline_at, trace: None });
     deployment.settle(urgent.id, 1, retry(start())).await;
     let second = deployment.begin(worker, 2, urgent.id).await;
-    assert_eq!(second, Begun::Run { attempts: 1, crashes: 0, deadline_at });
+    assert_eq!(second, Begun::Run { attempts: 1, crashes: 0, deadline_at, trace: None });
 }
 
 #[tokio::test]

@@ -5,19 +5,28 @@
 //! again until a deadline.
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it does not expect has failed")]
 
+mod batches;
 mod budgets;
 mod budgets_model;
 mod claims;
 mod dead;
+mod deadlines;
 mod delayed;
 mod deployment;
+mod expiry;
+mod explain;
 mod leases;
 mod ledger;
 mod limits;
 mod model;
 mod outbox;
+mod prune;
 mod reconcile;
 mod rings;
+mod test_engine;
+mod traces;
+mod unique;
+mod watching;
 mod worker;
 mod worker_faults;
 mod working;

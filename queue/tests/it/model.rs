@@ -221,7 +221,7 @@ fn redis_does_what_the_model_does() {
                 workers: std::array::from_fn(|_| WorkerId::new()),
                 known: [
                     KnownKinds::all(),
-                    KnownKinds::of([(KINDS[0], 1), (KINDS[1], 2)]),
+                    KnownKinds::of([(KINDS[0], 1), (KINDS[1], 2), (KINDS[2], KnownKinds::ANY_VERSION)]),
                     KnownKinds::of(KINDS.map(|kind| (kind, 1))),
                 ],
                 clock,

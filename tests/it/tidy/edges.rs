@@ -17,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 5] = [
 ];
 
 /// What a crate's own tests may use beside that.
-const TESTS_MAY_USE: [(&str, &[&str]); 1] = [("jobs", &["sandbox"])];
+const TESTS_MAY_USE: [(&str, &[&str]); 2] = [("queue", &["xtask"]), ("jobs", &["sandbox"])];
 
 /// May see everything: it proves that the parts work together.
 const SEES_ALL: &str = "tests";

@@ -5,11 +5,12 @@ use runtime::env::Variable;
 use super::{equal, read, refuse};
 
 /// Who reads what. A variable is declared once, so none stands in two lists.
-fn declared() -> [(&'static str, &'static [Variable]); 4] {
+fn declared() -> [(&'static str, &'static [Variable]); 5] {
     [
         ("Every process.", runtime::env::VARIABLES),
         ("Workers, and the console's command line where it connects a seller.", jobs::config::VARIABLES),
         ("Workers.", worker::config::VARIABLES),
+        ("Schedulers.", scheduler::config::VARIABLES),
         ("The console.", console::config::VARIABLES),
     ]
 }
