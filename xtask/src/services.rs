@@ -185,6 +185,19 @@ impl Services {
             .collect())
     }
 
+    /// Installs the programs that this machine lacks, for whoever starts a [`RedisServer`] or [`PostgresServer`]. Starts nothing.
+    ///
+    /// # Errors
+    /// When they cannot be installed; then with what to do.
+    pub fn install_programs(&self) -> Result<()> {
+        let found = |service| match service {
+            Service::Redis => Redis::find().is_some(),
+            Service::Postgres => Postgres::find().is_some(),
+        };
+        let missing: Vec<_> = Service::ALL.into_iter().filter(|service| !found(*service)).collect();
+        if missing.is_empty() { Ok(()) } else { install::install(&missing, self.say) }
+    }
+
     /// Starts what is neither given nor running, by the first way that this machine offers.
     fn bring_up(&self, state: &mut State) -> Result<Urls> {
         let mut missing = Vec::new();
