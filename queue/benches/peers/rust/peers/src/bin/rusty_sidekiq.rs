@@ -64,11 +64,11 @@ impl Peer for RustySidekiq {
     }
 
     async fn push_all(&self, payloads: Vec<Payload>) -> Result<()> {
-        Ok(stream::iter(payloads)
+        stream::iter(payloads)
             .map(|payload| self.push(payload))
             .buffer_unordered(PUSHES_AT_ONCE)
             .try_collect()
-            .await?)
+            .await
     }
 
     async fn push(&self, payload: Payload) -> Result<()> {
