@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Folders that hold no source of ours.
-const NOT_OURS: [&str; 2] = ["target", ".git"];
+const NOT_OURS: [&str; 3] = ["target", "node_modules", ".git"];
 
 /// The checkout.
 fn root() -> PathBuf {
