@@ -275,12 +275,22 @@ impl Engine {
         }
     }
 
+    /// Since when the queue has had its data: it was lost before, or the queue is as old.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn data_since(&self, queue: Queue) -> RedisResult<Option<DateTime<Utc>>> {
+        let mark = self.epoch(queue).await?;
+        let ms = mark.as_deref().and_then(|mark| mark.split(' ').next()?.parse().ok());
+        Ok(ms.and_then(DateTime::from_timestamp_millis))
+    }
+
     /// Sets a new mark, when everything has been put back.
     ///
     /// # Errors
     /// When Redis fails.
     pub async fn mark_epoch(&self, queue: Queue) -> RedisResult<()> {
-        let mark = Uuid::new_v4().to_string();
+        let mark = format!("{} {}", self.clock.now_ms(), Uuid::new_v4());
         match &self.side {
             Side::Redis(side) => side.mark_epoch(queue, &mark).await,
             Side::Memory(memory) => {

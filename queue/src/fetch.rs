@@ -231,7 +231,8 @@ impl Fetcher {
         if !lost.is_empty() {
             // Dropping the copy because it "runs" would be wrong now: that worker is lost.
             begun.retain(|id, _| !lost.iter().any(|(lost, ..)| lost == id));
-            begun.extend(self.settings.ledger.take_over(self.worker, fence, &lost, now).await?);
+            let data_since = self.settings.engine.data_since(self.settings.queue).await?;
+            begun.extend(self.settings.ledger.take_over(self.worker, fence, &lost, data_since, now).await?);
         }
         Ok(begun)
     }

@@ -55,8 +55,8 @@ async fn a_full_redis_refuses_new_jobs_and_lets_go_of_those_it_holds() -> anyhow
     let worker = WorkerId::new();
     assert_eq!(pass.claim(QUEUE, worker).await?, ids_of(&jobs));
     assert!(engine.heartbeat(QUEUE, worker).await?, "or its jobs would run twice");
-    assert_eq!(pass.budgets.ask(&limit, "one").await?, Grant::Now);
-    assert_ne!(pass.budgets.ask(&limit, "two").await?, Grant::Now);
+    assert_eq!(pass.budgets.ask(std::slice::from_ref(&limit), "one").await?, Grant::Now);
+    assert_ne!(pass.budgets.ask(std::slice::from_ref(&limit), "two").await?, Grant::Now);
     pass.budgets.move_rate(&limit, 2.0).await?;
     pass.budgets.drain(&limit).await?;
     let ended = Ended {

@@ -201,10 +201,10 @@ impl Pass {
     pub(crate) async fn budgets_once(&self) -> anyhow::Result<()> {
         let name = format!("searchOrders:{}", Uuid::new_v4());
         let budget = Budget { name, rate: 1.0, burst: 1 };
-        assert_eq!(self.budgets.ask(&budget, "one").await?, Grant::Now);
-        assert_ne!(self.budgets.ask(&budget, "two").await?, Grant::Now);
+        assert_eq!(self.budgets.ask(std::slice::from_ref(&budget), "one").await?, Grant::Now);
+        assert_ne!(self.budgets.ask(std::slice::from_ref(&budget), "two").await?, Grant::Now);
         self.budgets.move_rate(&budget, 2.0).await?;
-        assert_ne!(self.budgets.ask(&budget, "three").await?, Grant::Now);
+        assert_ne!(self.budgets.ask(std::slice::from_ref(&budget), "three").await?, Grant::Now);
         assert!(self.budgets.drain(&budget).await? > self.clock.now());
         Ok(())
     }
