@@ -273,7 +273,10 @@ impl Ledger {
             Side::None => return Ok(Vec::new()),
         };
         let ids = sqlx::query_scalar!(
-            "select id from jobs where worker = $1 and cancel_requested_at is not null and state = 'running'",
+            r#"
+            select id from jobs
+            where cancel_requested_at is not null and finished_at is null and worker = $1 and state = 'running'
+            "#,
             worker.0
         )
         .fetch_all(pool)
