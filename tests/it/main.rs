@@ -7,6 +7,7 @@ mod canaries;
 mod crashes;
 mod health;
 mod leadership;
+mod ledger_services;
 mod no_longer_there;
 mod outages;
 mod scene;

@@ -360,3 +360,18 @@ async fn nothing_is_begun_in_a_transaction_that_is_rolled_back() {
     transaction.rollback().await.unwrap();
     assert_eq!(deployment.begin(WorkerId::new(), 2, unborn.id).await, Begun::Unknown);
 }
+
+/// Postgres writes all indexes of a row anew when a column changes that any of them names, also in its condition.
+#[tokio::test]
+async fn no_index_names_what_changes_when_a_run_begins() {
+    let deployment = Deployment::new().await;
+    let changing = r"\m(state|worker|fence|started_at|touched_at|waits_for|attempts|due_at)\M";
+    let named: Vec<String> = sqlx::query_scalar(
+        "select indexname::text from pg_indexes where tablename = 'jobs' and indexdef ~ $1",
+    )
+    .bind(changing)
+    .fetch_all(&deployment.pool)
+    .await
+    .unwrap();
+    assert_eq!(named, [""; 0]);
+}
