@@ -9,6 +9,7 @@ mod crashes;
 mod deadlines;
 mod health;
 mod leadership;
+mod ledger_services;
 mod no_longer_there;
 mod outages;
 mod redis_cluster;

@@ -377,6 +377,21 @@ async fn a_run_that_lost_its_lease_with_redis_data_is_no_crash() {
     assert_eq!(deployment.failures(id).await, []);
     let later = start() + seconds(60);
     let taken =
-        deployment.ledger.take_over(second, 9, &[(id, first, 3)], Some(start()), later).await.unwrap();
+        deployment.ledger.take_over(first, 9, &[(id, second, 3)], Some(start()), later).await.unwrap();
     assert!(matches!(taken[&id], Begun::Run { crashes: 1, .. }), "{taken:?}");
+}
+
+/// Postgres writes all indexes of a row anew when a column changes that any of them names, also in its condition.
+#[tokio::test]
+async fn no_index_names_what_changes_when_a_run_begins() {
+    let deployment = Deployment::new().await;
+    let changing = r"\m(state|worker|fence|started_at|touched_at|waits_for|attempts|due_at)\M";
+    let named: Vec<String> = sqlx::query_scalar(
+        "select indexname::text from pg_indexes where tablename = 'jobs' and indexdef ~ $1",
+    )
+    .bind(changing)
+    .fetch_all(&deployment.pool)
+    .await
+    .unwrap();
+    assert_eq!(named, [""; 0]);
 }
