@@ -4,7 +4,10 @@
 //! Behind it is Redis (`ready`, `lease`, `controls` and `reconcile` hold its commands), or plain memory for tests: one
 //! suite of tests runs over both.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use redis::RedisResult;
@@ -346,6 +349,22 @@ impl Engine {
                 Ok(memory.with(queue, |state| state.standing(place, self.clock.now_ms())))
             }
         }
+    }
+
+    /// The kinds and payload versions of which something is ready.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn waiting_kinds(&self, queue: Queue) -> RedisResult<BTreeSet<(String, u8)>> {
+        let rings = match &self.side {
+            Side::Redis(side) => side.rings(queue).await?,
+            Side::Memory(memory) => memory.with(queue, |state| state.rings()),
+        };
+        let kind = |ring: &Vec<u8>| match &ring[..] {
+            [_, version, kind @ ..] => Some((String::from_utf8_lossy(kind).into_owned(), *version)),
+            _ => None,
+        };
+        Ok(rings.iter().filter_map(kind).collect())
     }
 
     /// What the queue holds; its cost does not depend on how much that is.

@@ -238,6 +238,11 @@ impl Fetcher {
     }
 
     async fn end(&self, ended: &Ended) {
+        let put_back = ended.delayed.len() + ended.handed_back.len();
+        if put_back > 0 {
+            metrics::counter!("fetches_put_back_total", "queue" => self.settings.queue.name())
+                .increment(put_back as u64);
+        }
         if let Err(error) = self.settings.engine.end_leases(self.settings.queue, self.worker, ended).await {
             tracing::warn!(%error, "could not end leases; the heartbeat will hand them back");
         }

@@ -8,6 +8,7 @@ pub mod prune;
 pub mod reconcile;
 pub mod relay;
 pub mod rescue;
+pub mod unknown_kinds;
 pub mod watch;
 
 use std::time::Duration;
@@ -55,6 +56,7 @@ impl Services {
         tasks.spawn(repeat(watch::WatchDeadlines::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(batches::Batches::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(unknown_kinds::UnknownKinds::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }

@@ -205,6 +205,9 @@ impl Pass {
         assert_ne!(self.budgets.ask(std::slice::from_ref(&budget), "two").await?, Grant::Now);
         self.budgets.move_rate(&budget, 2.0).await?;
         assert_ne!(self.budgets.ask(std::slice::from_ref(&budget), "three").await?, Grant::Now);
+        self.budgets.move_rate(&budget, 0.5).await?;
+        assert_eq!(self.budgets.look(std::slice::from_ref(&budget)).await?[0].set_aside, 2);
+        assert_eq!(self.budgets.give_back(std::slice::from_ref(&budget), "two").await?, 1);
         assert!(self.budgets.drain(&budget).await? > self.clock.now());
         Ok(())
     }

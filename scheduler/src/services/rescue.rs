@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::services::{Service, Services};
 
 const TURN: Duration = Duration::from_secs(1);
+const RECOUNT: Duration = Duration::from_secs(60);
 /// Without an answer for so long, leases of workers that live may have ended; a lease has at least a heartbeat more than this
 /// left at any time.
 const AWAY: Duration = LEASE.saturating_sub(HEARTBEAT.saturating_mul(2));
@@ -29,11 +30,28 @@ pub(super) struct Rescue {
     services: Services,
     queue: Queue,
     trust: Trust,
+    next_recount: Instant,
 }
 
 impl Rescue {
     pub(super) fn new(services: Services, queue: Queue) -> Self {
-        Self { services, queue, trust: Trust::new(Instant::now()) }
+        Self { services, queue, trust: Trust::new(Instant::now()), next_recount: Instant::now() }
+    }
+
+    /// Who runs within a limit is noted when it is claimed; a failover may keep the note and lose the lease.
+    async fn recount(&mut self) -> Result<(), RedisError> {
+        if Instant::now() >= self.next_recount {
+            let stale = self.services.engine.recount(self.queue).await?;
+            if stale > 0 {
+                tracing::warn!(
+                    queue.name = self.queue.name(),
+                    jobs.stale_notes = stale,
+                    "corrected who runs within limits"
+                );
+            }
+            self.next_recount = Instant::now() + RECOUNT;
+        }
+        Ok(())
     }
 
     async fn rescue(&self) -> Result<(), RedisError> {
@@ -56,6 +74,7 @@ impl Service for Rescue {
     async fn pass(&mut self) -> Result<Duration, RedisError> {
         if self.trust.an_ended_lease_is_a_lost_worker(Instant::now()) {
             self.rescue().await?;
+            self.recount().await?;
         } else {
             self.services.engine.is_open(self.queue).await?;
         }
