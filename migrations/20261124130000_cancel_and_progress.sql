@@ -7,4 +7,4 @@ alter table jobs
 comment on column jobs.cancel_requested_at is 'When somebody asked the run to stop; whatever it ends with but a success, the job is cancelled.';
 comment on column jobs.progress is 'How far its last run has told that it came: done, total, message; no personal data.';
 
-create index jobs_cancel_requested on jobs (worker) where cancel_requested_at is not null and state = 'running';
+create index jobs_cancel_requested on jobs (cancel_requested_at) where cancel_requested_at is not null and finished_at is null;

@@ -4,6 +4,7 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod batch;
 mod budgets;
 mod cancel;
 mod controls;
@@ -51,6 +52,7 @@ enum Command {
     Enqueue(enqueue::Enqueue),
     Jobs(jobs::Jobs),
     Job(jobs::Job),
+    Batch(batch::Batch),
     #[command(subcommand)]
     Dead(dead::Dead),
     Deadlines(deadlines::Deadlines),
@@ -85,6 +87,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Enqueue(enqueue) => enqueue.run(answers).await,
         Command::Jobs(jobs) => jobs.run(answers).await,
         Command::Job(job) => job.run(answers).await,
+        Command::Batch(batch) => batch.run(answers).await,
         Command::Dead(dead) => dead.run(answers).await,
         Command::Deadlines(deadlines) => deadlines.run(answers).await,
         Command::Budgets(budgets) => budgets.run(answers).await,

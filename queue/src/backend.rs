@@ -121,6 +121,8 @@ impl Backend {
     #[must_use]
     pub fn start(settings: Settings) -> Self {
         let worker = WorkerId::new();
+        // The ledger and other processes name a worker by this id alone: without this line nobody could tell whose it is.
+        tracing::info!(queue.name = settings.queue.name(), worker.id = %worker, "a worker begins");
         let running = Running::default();
         let (task_sender, tasks) = mpsc::channel(settings.slots.max(1));
         let (verdict_sender, verdicts) = mpsc::channel(1_024);

@@ -4,11 +4,17 @@
 //! Behind it is Redis (`ready`, `lease`, `controls` and `reconcile` hold its commands), or plain memory for tests: one
 //! suite of tests runs over both.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
-use redis::{RedisResult, aio::ConnectionManager};
-use runtime::{clock::Clock, redis::Redis};
+use redis::RedisResult;
+use runtime::{
+    clock::Clock,
+    redis::{Connection, Redis},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -56,7 +62,7 @@ impl RedisSide {
         QueueKeys::new(self.redis.prefix(), queue)
     }
 
-    pub(crate) fn connection(&self) -> ConnectionManager {
+    pub(crate) fn connection(&self) -> Connection {
         self.redis.connection()
     }
 }
@@ -272,12 +278,22 @@ impl Engine {
         }
     }
 
+    /// Since when the queue has had its data: it was lost before, or the queue is as old.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn data_since(&self, queue: Queue) -> RedisResult<Option<DateTime<Utc>>> {
+        let mark = self.epoch(queue).await?;
+        let ms = mark.as_deref().and_then(|mark| mark.split(' ').next()?.parse().ok());
+        Ok(ms.and_then(DateTime::from_timestamp_millis))
+    }
+
     /// Sets a new mark, when everything has been put back.
     ///
     /// # Errors
     /// When Redis fails.
     pub async fn mark_epoch(&self, queue: Queue) -> RedisResult<()> {
-        let mark = Uuid::new_v4().to_string();
+        let mark = format!("{} {}", self.clock.now_ms(), Uuid::new_v4());
         match &self.side {
             Side::Redis(side) => side.mark_epoch(queue, &mark).await,
             Side::Memory(memory) => {
@@ -287,7 +303,7 @@ impl Engine {
         }
     }
 
-    /// Which start of the server this is: another one may have lost its last second.
+    /// Which start of which servers this is: another one may have lost its last second, or what was not yet replicated.
     ///
     /// # Errors
     /// When Redis fails.
@@ -333,6 +349,22 @@ impl Engine {
                 Ok(memory.with(queue, |state| state.standing(place, self.clock.now_ms())))
             }
         }
+    }
+
+    /// The kinds and payload versions of which something is ready.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn waiting_kinds(&self, queue: Queue) -> RedisResult<BTreeSet<(String, u8)>> {
+        let rings = match &self.side {
+            Side::Redis(side) => side.rings(queue).await?,
+            Side::Memory(memory) => memory.with(queue, |state| state.rings()),
+        };
+        let kind = |ring: &Vec<u8>| match &ring[..] {
+            [_, version, kind @ ..] => Some((String::from_utf8_lossy(kind).into_owned(), *version)),
+            _ => None,
+        };
+        Ok(rings.iter().filter_map(kind).collect())
     }
 
     /// What the queue holds; its cost does not depend on how much that is.

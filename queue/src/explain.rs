@@ -3,7 +3,7 @@
 //! Reads only. The answer is of one moment, put together from several reads, so it may be out of date when it is shown.
 
 use chrono::{DateTime, Utc};
-use redis::RedisResult;
+use redis::{AsyncCommands, RedisResult};
 use serde::Serialize;
 use sqlx::PgConnection;
 use thiserror::Error;
@@ -266,13 +266,11 @@ impl RedisSide {
             .await?;
         let limit = |field: usize| said[field].as_ref().and_then(|most| most.parse::<u64>().ok());
         let (ahead_in_group, not_in_lane) = self.ahead_in_lane(queue, &lane, place.id).await?;
-        let groups_ahead: Option<u64> = redis::cmd("LPOS")
-            .arg(keys.ring(&ring))
-            .arg(group)
-            .arg("MAXLEN")
-            .arg(MOST_COUNTED)
-            .query_async(&mut connection)
+        let groups: Vec<Vec<u8>> = connection
+            .lrange(keys.ring(&ring), 0, isize::try_from(MOST_COUNTED).unwrap_or(isize::MAX))
             .await?;
+        let groups_ahead =
+            groups.iter().position(|ahead| ahead == group.as_bytes()).map(|ahead| ahead as u64);
         Ok(Standing {
             open: said[0].is_some(),
             queue_paused: said[1].is_some(),

@@ -231,12 +231,18 @@ impl Fetcher {
         if !lost.is_empty() {
             // Dropping the copy because it "runs" would be wrong now: that worker is lost.
             begun.retain(|id, _| !lost.iter().any(|(lost, ..)| lost == id));
-            begun.extend(self.settings.ledger.take_over(self.worker, fence, &lost, now).await?);
+            let data_since = self.settings.engine.data_since(self.settings.queue).await?;
+            begun.extend(self.settings.ledger.take_over(self.worker, fence, &lost, data_since, now).await?);
         }
         Ok(begun)
     }
 
     async fn end(&self, ended: &Ended) {
+        let put_back = ended.delayed.len() + ended.handed_back.len();
+        if put_back > 0 {
+            metrics::counter!("fetches_put_back_total", "queue" => self.settings.queue.name())
+                .increment(put_back as u64);
+        }
         if let Err(error) = self.settings.engine.end_leases(self.settings.queue, self.worker, ended).await {
             tracing::warn!(%error, "could not end leases; the heartbeat will hand them back");
         }

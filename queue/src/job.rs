@@ -376,6 +376,12 @@ impl<C: Send + Sync + 'static> Catalog<C> {
         KnownKinds::of(self.kinds.iter().map(|kind| (kind.name, kind.version)).chain(retired))
     }
 
+    /// Whether a worker with this catalog takes jobs of a kind and payload version.
+    #[must_use]
+    pub fn runs(&self, kind: &str, version: u8) -> bool {
+        self.retired(kind).is_some() || self.get(kind).is_some_and(|known| version <= known.version)
+    }
+
     /// What the policies of its kinds ask of a queue.
     #[must_use]
     pub fn controls(&self, queue: Queue) -> Controls {

@@ -151,7 +151,8 @@ impl Ledger {
     }
 
     /// Begins runs of jobs whose workers lost their leases. Counts a crash each; a job with `max_crashes` of them is dead
-    /// and answered as finished.
+    /// and answered as finished. A run that began before `data_since` lost its lease with Redis' data, through no fault of
+    /// its own: that is no crash.
     ///
     /// # Errors
     /// When the database fails; then none has begun.
@@ -160,11 +161,12 @@ impl Ledger {
         worker: WorkerId,
         fence: i64,
         lost: &[(JobId, WorkerId, i32)],
+        data_since: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Result<HashMap<JobId, Begun>, sqlx::Error> {
         let pool = match &self.side {
             Side::Postgres(pool) => pool,
-            Side::Memory(memory) => return Ok(memory.take_over(worker, fence, lost, now)),
+            Side::Memory(memory) => return Ok(memory.take_over(worker, fence, lost, data_since, now)),
             Side::None => return Ok(HashMap::new()),
         };
         let ids: Vec<_> = lost.iter().map(|(id, ..)| id.0).collect();
@@ -173,19 +175,20 @@ impl Ledger {
         let rows = sqlx::query!(
             r#"
             with lost as (
-                select jobs.id, given.worker, given.most,
+                select jobs.id, given.worker, given.most, coalesce(jobs.started_at < $7, false) as excused,
                     case when jobs.cancel_requested_at is not null then 'cancelled'
-                        when jobs.crashes + 1 >= given.most then 'dead' else 'running' end as becomes
+                        when jobs.crashes + 1 >= given.most and not coalesce(jobs.started_at < $7, false) then 'dead'
+                        else 'running' end as becomes
                 from jobs join unnest($1::uuid[], $2::uuid[], $3::int[]) as given (id, worker, most) on given.id = jobs.id
                 where jobs.state = 'running' and jobs.worker = given.worker and jobs.fence < $5
                 for update of jobs
             ), noted as (
                 insert into failures (job_id, at, fence, decision, error, worker)
-                select id, $6, $5, 'crash', 'the worker that ran the job was lost', worker from lost
+                select id, $6, $5, 'crash', 'the worker that ran the job was lost', worker from lost where not excused
                 on conflict do nothing
             )
             update jobs set
-                crashes = jobs.crashes + 1, fence = $5, touched_at = $6,
+                crashes = jobs.crashes + (not lost.excused)::int, fence = $5, touched_at = $6,
                 state = lost.becomes,
                 finished_at = case when lost.becomes <> 'running' then $6 end,
                 last_error = case when lost.becomes = 'dead'
@@ -201,6 +204,7 @@ impl Ledger {
             worker.0,
             fence,
             now,
+            data_since,
         )
         .fetch_all(pool)
         .await?;
@@ -269,7 +273,10 @@ impl Ledger {
             Side::None => return Ok(Vec::new()),
         };
         let ids = sqlx::query_scalar!(
-            "select id from jobs where worker = $1 and cancel_requested_at is not null and state = 'running'",
+            r#"
+            select id from jobs
+            where cancel_requested_at is not null and finished_at is null and worker = $1 and state = 'running'
+            "#,
             worker.0
         )
         .fetch_all(pool)

@@ -232,6 +232,10 @@ impl MemoryQueue {
         ready.filter_map(|entry| Envelope::id_of(entry)).chain(leased).collect()
     }
 
+    pub(crate) fn rings(&self) -> Vec<Vec<u8>> {
+        self.rings.keys().cloned().collect()
+    }
+
     pub(crate) fn lease_of(&self, worker: WorkerId, id: JobId) -> Option<i64> {
         let holds = self.leases.get(&worker).is_some_and(|lease| lease.contains_key(&id));
         self.workers.get(&worker).copied().filter(|_| holds)

@@ -64,14 +64,13 @@ impl RedisSide {
 
     pub(crate) async fn depth(&self, queue: Queue) -> RedisResult<Depth> {
         let keys = self.keys(queue);
-        let mut connection = self.connection();
-        let rings: Vec<Vec<u8>> = connection.zrange(keys.rings(), 0, -1).await?;
+        let rings = self.rings(queue).await?;
         let mut reads = redis::pipe();
         reads.zcard(keys.delayed()).zcard(keys.workers()).scard(keys.parked_groups());
         for ring in &rings {
             reads.llen(keys.ring(ring));
         }
-        let counts: Vec<u64> = reads.query_async(&mut connection).await?;
+        let counts: Vec<u64> = reads.query_async(&mut self.connection()).await?;
         let (of_queue, of_rings) = counts.split_at(3);
         Ok(Depth {
             turns: of_rings.iter().sum(),
@@ -79,6 +78,10 @@ impl RedisSide {
             delayed: of_queue[0],
             workers: of_queue[1],
         })
+    }
+
+    pub(crate) async fn rings(&self, queue: Queue) -> RedisResult<Vec<Vec<u8>>> {
+        self.connection().zrange(self.keys(queue).rings(), 0, -1).await
     }
 
     pub(crate) async fn ping(&self) -> RedisResult<()> {

@@ -32,8 +32,7 @@ impl RedisSide {
     }
 
     pub(crate) async fn server_run(&self) -> RedisResult<String> {
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.connection()).await?;
-        Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned())
+        self.redis().server_run().await
     }
 
     pub(crate) async fn census(&self, queue: Queue) -> RedisResult<HashSet<JobId>> {

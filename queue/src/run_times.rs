@@ -29,7 +29,7 @@ pub async fn run_time(
         select count(*) as "measured!", percentile_disc(0.99) within group (order by took) as p99
         from (
             select extract(epoch from finished_at - started_at)::float8 as took from jobs
-            where kind = $1 and state = 'done' and started_at is not null
+            where kind = $1 and finished_at is not null and state = 'done' and started_at is not null
             order by finished_at desc limit $2
         ) as last_runs
         "#,

@@ -18,7 +18,7 @@ pub enum State {
     Done,
     /// Ended in failure; a named person may requeue or discard it.
     Dead,
-    /// Ended because somebody said so.
+    /// Ended because somebody or something said so: discarded, expired, of a retired kind.
     Cancelled,
 }
 

@@ -46,7 +46,7 @@ impl RedisSide {
         let wakes = Wakes::default();
         let listening = wakes.clone();
         tokio::spawn(async move {
-            while let Some(Some(channel)) = stop.run_until_cancelled(subscription.next_channel()).await {
+            while let Some(channel) = stop.run_until_cancelled(subscription.next_channel()).await {
                 if let Some(queue) = channels.get(&channel) {
                     listening.of(*queue).notify_one();
                 }

@@ -23,8 +23,18 @@ pub struct Variable {
 }
 
 /// The variables that every process reads.
-pub const VARIABLES: &[Variable] =
-    &[DATABASE_URL, DATABASE_CONNECTIONS, REDIS_URL, PREFIX, LOG, LOG_FORMAT, HEALTH_LISTEN];
+pub const VARIABLES: &[Variable] = &[
+    DATABASE_URL,
+    DATABASE_CONNECTIONS,
+    REDIS_URL,
+    REDIS_CA_FILE,
+    REDIS_CERT_FILE,
+    REDIS_KEY_FILE,
+    PREFIX,
+    LOG,
+    LOG_FORMAT,
+    HEALTH_LISTEN,
+];
 
 /// Where Postgres is.
 pub const DATABASE_URL: Variable = Variable {
@@ -45,10 +55,34 @@ pub const DATABASE_CONNECTIONS: Variable = Variable {
 /// Where Redis is.
 pub const REDIS_URL: Variable = Variable {
     name: "REDIS_URL",
-    doc: "Redis 7 or Valkey, as redis://user:password@host:port, or rediss:// for TLS. Its maxmemory-policy must be noeviction.",
+    doc: "Redis 7 or Valkey: redis://user:password@host:port for one server, redis+cluster://user:password@host:port,host:port for a Redis Cluster, redis+sentinel://user:password@host:port,host:port/service for the primary that Sentinels watch (?sentinel_username=…&sentinel_password=… if they want a login); rediss for TLS. See docs/REDIS.md.",
     default: None,
     example: "redis://127.0.0.1:6379",
     secret: true,
+};
+/// Whom to trust where Redis speaks TLS.
+pub const REDIS_CA_FILE: Variable = Variable {
+    name: "REDIS_CA_FILE",
+    doc: "Certificates (PEM) of the authority that signed those of Redis; `system` trusts whom the host trusts.",
+    default: Some("system"),
+    example: "/etc/amzigo/redis-ca.pem",
+    secret: false,
+};
+/// Who we are where Redis asks for a certificate.
+pub const REDIS_CERT_FILE: Variable = Variable {
+    name: "REDIS_CERT_FILE",
+    doc: "Our own certificate (PEM) for a Redis that asks for one (tls-auth-clients); `none` shows none.",
+    default: Some("none"),
+    example: "/etc/amzigo/redis-client.pem",
+    secret: false,
+};
+/// The key to it.
+pub const REDIS_KEY_FILE: Variable = Variable {
+    name: "REDIS_KEY_FILE",
+    doc: "The private key (PEM) of REDIS_CERT_FILE.",
+    default: Some("none"),
+    example: "/etc/amzigo/redis-client.key",
+    secret: false,
 };
 /// What keeps deployments that share a Redis apart.
 pub const PREFIX: Variable = Variable {

@@ -14,6 +14,13 @@ use crate::{
     retry::{Decision, Limits, retry},
 };
 
+/// What every connection is told, in one message; as a start-up option a pooler in between might refuse it.
+///
+/// A row lock that a lost worker left behind must not hold others up for ever. And a statement is planned for the table as it
+/// is: one that was planned while the ledger was nearly empty reads all of it for each batch, until statistics come.
+pub(crate) const SESSION: &str = "set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'; \
+                                  set plan_cache_mode = 'force_custom_plan'";
+
 /// The schema's history, from `migrations/`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -51,15 +58,8 @@ pub async fn connect(environment: &dyn Environment, process: &str) -> Result<PgP
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
-        // A row lock that a lost worker left behind must not hold others up for ever.
         .after_connect(|connection, _| {
-            Box::pin(async move {
-                // Several statements in one message; as a start-up option a pooler in between might refuse it.
-                sqlx::raw_sql("set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'")
-                    .execute(connection)
-                    .await
-                    .map(|_| ())
-            })
+            Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(|_| ()) })
         })
         .connect_lazy_with(
             options.application_name(&format!("amzigo-{process}")).disable_statement_logging(),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     clock::{Clock, SystemClock},
     env::{self, Environment, ProcessEnvironment},
-    postgres::MIGRATOR,
+    postgres::{MIGRATOR, SESSION},
     redis::Redis,
 };
 
@@ -50,7 +50,13 @@ impl TestDatabase {
         run(&mut admin, format!("create database {name} template {template}")).await;
         let url = with_database(&name);
         // Lazily, and none kept idle: hundreds of tests share one server.
-        let pool = PgPoolOptions::new().max_connections(10).connect_lazy(&url).expect("the URL is ours");
+        let pool = PgPoolOptions::new()
+            .max_connections(10)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(|_| ()) })
+            })
+            .connect_lazy(&url)
+            .expect("the URL is ours");
         Self { pool, url }
     }
 }

@@ -8,12 +8,13 @@ pub mod prune;
 pub mod reconcile;
 pub mod relay;
 pub mod rescue;
+pub mod unknown_kinds;
 pub mod watch;
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use queue::{Engine, limit::Budgets};
+use queue::{Engine, Queue, limit::Budgets};
 use sqlx::PgPool;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -47,12 +48,15 @@ impl Services {
         let mut tasks = JoinSet::new();
         tasks.spawn(repeat(relay::Relay::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(cron::Cron::new(self.clone()), term_ends.clone()));
-        tasks.spawn(repeat(promote::Promote::new(self.clone()), term_ends.clone()));
-        tasks.spawn(repeat(rescue::Rescue::new(self.clone()), term_ends.clone()));
+        for queue in Queue::ALL {
+            tasks.spawn(repeat(promote::Promote::new(self.clone(), queue), term_ends.clone()));
+            tasks.spawn(repeat(rescue::Rescue::new(self.clone(), queue), term_ends.clone()));
+        }
         tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(watch::WatchDeadlines::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(batches::Batches::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(unknown_kinds::UnknownKinds::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }

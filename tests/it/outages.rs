@@ -11,8 +11,16 @@ use std::{
 };
 
 use anyhow::Context;
-use queue::{Engine, Queue};
-use runtime::{clock::SystemClock, env, redis::Redis};
+use queue::{
+    Engine, Queue,
+    controls::{self, Scope},
+    keys::QueueKeys,
+};
+use runtime::{
+    clock::{Clock, SystemClock},
+    env,
+    redis::Redis,
+};
 use sandbox::Operation;
 use tests::system::until;
 use tokio::time::Instant;
@@ -154,6 +162,38 @@ async fn redis_killed_in_mid_run_loses_no_job() -> anyhow::Result<()> {
 #[tokio::test]
 async fn redis_failed_over_to_an_older_copy_loses_no_job() -> anyhow::Result<()> {
     redis_goes("redis_failed_over", RedisOutage::FailedOver).await
+}
+
+/// Whether a Redis was told something of a queue.
+fn is_told(server: &RedisServer, prefix: &str, field: &str) -> anyhow::Result<bool> {
+    let mut connection = redis::Client::open(server.url())?.get_connection()?;
+    let head = QueueKeys::new(prefix, Queue::Sync).head();
+    Ok(redis::cmd("HEXISTS").arg(head).arg(field).query(&mut connection)?)
+}
+
+/// The older copy knows nothing of the pause, and what its predecessor was told counts for nothing.
+#[tokio::test]
+async fn a_pause_holds_after_a_failover_to_an_older_copy() -> anyhow::Result<()> {
+    let folder = folder("pause_failed_over")?;
+    let (data, older_copy) = (folder.join("redis"), folder.join("older"));
+    let mut server = RedisServer::start_in(&data)?;
+    let mut scene = Scene::on_redis(folder, server.url(), 1, 10).await?;
+    let scheduler = scene.system.scheduler()?;
+    let prefix = scene.system.prefix().to_owned();
+    until(STEP, "the queue is open", async || is_told(&server, &prefix, "open")).await?;
+    copy(&data, &older_copy)?;
+    let mut transaction = scene.system.pool.begin().await?;
+    let now = SystemClock.now();
+    controls::set_paused(&mut transaction, Queue::Sync, &Scope::Queue, true, now).await?;
+    transaction.commit().await?;
+    until(STEP, "the queue is paused", async || is_told(&server, &prefix, "paused")).await?;
+
+    server.kill_hard()?;
+    std::fs::remove_dir_all(&data)?;
+    copy(&older_copy, &data)?;
+    server.start_again()?;
+    until(STEP, "the queue is paused again", async || is_told(&server, &prefix, "paused")).await?;
+    scene.end([scheduler]).await
 }
 
 /// All leases look ended when it returns, although their workers live.

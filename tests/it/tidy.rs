@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Folders that hold no source of ours.
-const NOT_OURS: [&str; 2] = ["target", ".git"];
+const NOT_OURS: [&str; 3] = ["target", "node_modules", ".git"];
 
 /// The checkout.
 fn root() -> PathBuf {
@@ -30,12 +30,12 @@ fn root() -> PathBuf {
 }
 
 /// A file of the checkout by its path from the root.
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path} cannot be read: {error}"))
 }
 
 /// Every file with one of these endings below a folder, as its path from the root and its text, in a steady order.
-fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn files(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
     let root = root();
     let mut paths = Vec::new();
     collect(&root.join(folder), endings, &mut paths);

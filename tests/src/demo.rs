@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     ledger::{self, Jobs},
-    process::Process,
+    process::{Process, interrupted},
     system::{ConnectedSeller, Plan, System},
 };
 
@@ -122,16 +122,6 @@ async fn with_database(options: &Options, database_url: &str) -> anyhow::Result<
         std::fs::remove_dir_all(&folder).context("removing the logs")?;
     }
     outcome
-}
-
-async fn interrupted() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }
 
 /// What a demo plays with.

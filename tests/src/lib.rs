@@ -1,7 +1,9 @@
-//! Real processes against real servers: what the end-to-end tests and the demo have in common.
+//! Real processes against real servers: what the end-to-end tests, the demo and chaos have in common.
 
 pub mod amazon;
+pub mod chaos;
 pub mod demo;
 pub mod ledger;
 pub mod process;
+pub mod proxy;
 pub mod system;

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     sync::mpsc,
     time::Duration,
 };
@@ -106,6 +106,11 @@ impl Process {
         self.guarded.pid()
     }
 
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.guarded.ended()
+    }
+
     /// All that it has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -130,6 +135,20 @@ impl Process {
     pub fn kill(self) -> anyhow::Result<()> {
         Ok(self.guarded.kill_hard()?)
     }
+}
+
+/// Returns when this program is asked to stop, from the terminal or by its parent.
+///
+/// # Errors
+/// When it cannot listen to signals.
+pub async fn interrupted() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }
 
 /// Runs a program to its end.

@@ -98,6 +98,12 @@ impl System {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
+    /// The environment of the processes that are started from now on.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// Prefix of its keys in Redis.
     #[must_use]
     pub fn prefix(&self) -> &str {

@@ -31,7 +31,8 @@ impl Guarded {
         command
             .args([
                 "-c",
-                r#"read -r dismissed || kill -s "$1" "$2""#,
+                // CONT, because one that was left standing still would not hear of the signal.
+                r#"read -r dismissed || { kill -s "$1" "$2"; kill -s CONT "$2"; }"#,
                 "guardian",
                 last_signal,
                 &server.id().to_string(),
@@ -56,6 +57,12 @@ impl Guarded {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.server.id()
+    }
+
+    /// How the server ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        // Fails only for a process that is not ours to wait for.
+        self.server.try_wait().ok().flatten()
     }
 
     /// Asks the server to end with `signal` and waits; kills it when it does not. Returns how it ended.

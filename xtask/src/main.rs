@@ -1,8 +1,10 @@
 //! `cargo xtask COMMAND`: everything one does with this workspace, from a fresh clone on.
 //!
 //! Parses the command line and hands over; each command has a file of its own. What people read goes to stderr, so that stdout holds
-//! only what was asked for. Exit codes: 0 done, 1 failed, 2 not understood; `demo` ends as the demo ends. Repeating any command is safe.
+//! only what was asked for. Exit codes: 0 done, 1 failed, 2 not understood; `demo` and `chaos` end as those end. Repeating any command is safe.
 
+mod built;
+mod chaos;
 mod check;
 mod demo;
 mod new_kind;
@@ -32,7 +34,7 @@ struct Command {
     run: fn(&Session, &[String]) -> Ended,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command {
         name: "demo",
         summary: "run the main job against a stand-in for Amazon, and show it",
@@ -46,6 +48,13 @@ const COMMANDS: [Command; 6] = [
         help: test::HELP,
         misunderstood: |_| None,
         run: test::run,
+    },
+    Command {
+        name: "chaos",
+        summary: "break everything for a while, and check that no work is lost or done twice",
+        help: chaos::HELP,
+        misunderstood: |_| None,
+        run: chaos::run,
     },
     Command {
         name: "check",

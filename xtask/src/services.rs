@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 pub use self::lease::Lease;
+pub use self::port::free_port;
 pub use self::postgres::PostgresServer;
 pub use self::redis::RedisServer;
 
@@ -184,6 +185,19 @@ impl Services {
             .collect())
     }
 
+    /// Installs the programs that this machine lacks, for whoever starts a [`RedisServer`] or [`PostgresServer`]. Starts nothing.
+    ///
+    /// # Errors
+    /// When they cannot be installed; then with what to do.
+    pub fn install_programs(&self) -> Result<()> {
+        let found = |service| match service {
+            Service::Redis => Redis::find().is_some(),
+            Service::Postgres => Postgres::find().is_some(),
+        };
+        let missing: Vec<_> = Service::ALL.into_iter().filter(|service| !found(*service)).collect();
+        if missing.is_empty() { Ok(()) } else { install::install(&missing, self.say) }
+    }
+
     /// Starts what is neither given nor running, by the first way that this machine offers.
     fn bring_up(&self, state: &mut State) -> Result<Urls> {
         let mut missing = Vec::new();
@@ -221,8 +235,13 @@ impl Services {
                 let Some(program) = Redis::find() else { return Ok(false) };
                 (self.say)(&format!("starting Redis ({})", program.display()));
                 on_a_free_port(preferred, |port| {
-                    let redis =
-                        Redis { program: program.clone(), folder: folder.clone(), port, options: Vec::new() };
+                    let redis = Redis {
+                        program: program.clone(),
+                        folder: folder.clone(),
+                        port,
+                        config: None,
+                        options: Vec::new(),
+                    };
                     Ok((port, redis.launch()?))
                 })?
             }

@@ -52,10 +52,14 @@ pub async fn why(
     };
     let controls = controls::list(connection, Some(queue)).await?;
     let place = Place { id, queue, kind: &job.kind, group: &job.group_name, controls: &controls };
+    let alone = reasons.len() == 1;
     Ok(reasons
         .into_iter()
         .map(|reason| {
-            let (says, advice) = place.words(&reason);
+            let (says, advice) = match reason {
+                Reason::Turn { ahead_in_group, .. } if !alone => (then_its_turn(ahead_in_group), None),
+                _ => place.words(&reason),
+            };
             Explained { reason, says, advice }
         })
         .collect())
@@ -142,23 +146,17 @@ impl Place<'_> {
                 format!("no worker is on queue {queue}"),
                 Some(format!("start a worker with slots for {queue}")),
             ),
-            Reason::Turn { ahead_in_group, groups_ahead, other_rings } => {
-                let ahead = |count: &Option<u64>, one: &str| match count {
-                    Some(count) => format!("{count} {one}{}", if *count == 1 { "" } else { "s" }),
-                    None => format!("an uncounted number of {one}s"),
-                };
-                (
-                    format!(
-                        "it waits for its turn: {} of its group and kind and {} come first, and {} share the queue's turns",
-                        ahead(ahead_in_group, "job"),
-                        ahead(groups_ahead, "other group"),
-                        ahead(&Some(*other_rings), "other line"),
-                    ),
-                    Some(format!(
-                        "if it is too long, start another worker on queue {queue}, or pause what may wait"
-                    )),
-                )
-            }
+            Reason::Turn { ahead_in_group, groups_ahead, other_rings } => (
+                format!(
+                    "it waits for its turn: {} of its group and kind and {} come first, and {} share the queue's turns",
+                    count(*ahead_in_group, "job"),
+                    count(*groups_ahead, "other group"),
+                    count(Some(*other_rings), "other ring"),
+                ),
+                Some(format!(
+                    "if it is too long, start another worker on queue {queue}, or pause what may wait"
+                )),
+            ),
         }
     }
 
@@ -212,6 +210,19 @@ impl Place<'_> {
                 )),
             ),
         }
+    }
+}
+
+/// What comes after everything else that is in its way.
+fn then_its_turn(ahead_in_group: Option<u64>) -> String {
+    format!("then it waits for its turn: {} of its group and kind come first", count(ahead_in_group, "job"))
+}
+
+fn count(count: Option<u64>, one: &str) -> String {
+    match count {
+        Some(1) => format!("1 {one}"),
+        Some(count) => format!("{count} {one}s"),
+        None => format!("more {one}s than are counted"),
     }
 }
 

@@ -67,6 +67,27 @@ async fn a_trace_and_an_expiry_reach_the_ledger_and_a_wrong_trace_is_refused() {
 }
 
 #[tokio::test]
+async fn a_batch_says_how_far_it_is() {
+    let amzigo = Amzigo::new().await;
+    let mut connection = amzigo.database.pool.acquire().await.expect("Postgres is there");
+    let now = "2026-11-23T10:00:00Z".parse().expect("a moment");
+    let id = queue::batch::open(&mut connection, now).await.expect("it opens");
+    let dead = amzigo.dead_letter("sync_orders", "boom", None).await;
+    sqlx::query("update jobs set batch_id = $2 where id = $1")
+        .bind(dead.0)
+        .bind(id.0)
+        .execute(&amzigo.database.pool)
+        .await
+        .expect("the row fits");
+    let shown = amzigo.run(&["batch", &id.to_string(), "--json"]).json();
+    assert_eq!((&shown["total"], &shown["dead"], &shown["unfinished"]), (&json!(1), &json!(1), &json!(0)));
+    let table = amzigo.run(&["batch", &id.to_string()]);
+    assert!(table.out.contains("more jobs may join"), "{}", table.out);
+    let unknown = amzigo.run(&["batch", "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10"]);
+    assert!(unknown.error(3).contains("there is no batch"), "{}", unknown.err);
+}
+
+#[tokio::test]
 async fn lists_go_on_where_they_ended() {
     let amzigo = Amzigo::new().await;
     let mut enqueued: Vec<String> = (10..13)

@@ -58,6 +58,9 @@ pub struct Requested {
 const ASK_AGAIN: TimeDelta = TimeDelta::days(1);
 /// After so many orders a run makes way for other sellers.
 const ORDERS_A_RUN: usize = 500;
+/// A request leaves this soon after its note, or not at all: from the note on is counted when its call must have ended. Shorter
+/// than the time that `longest_call` allows for what is on the wire.
+const LEAVES_WITHIN: TimeDelta = TimeDelta::seconds(2);
 /// So many orders that Amazon fails at are passed over, because one that it always fails at must not hold up all others.
 /// When there are more, it is Amazon that is ill.
 const PASSED_OVER_A_RUN: usize = 3;
@@ -244,6 +247,21 @@ impl AtAmazon<'_> {
         {
             return Ok(None);
         }
+        if context.clock.now() - attempted_at > LEAVES_WITHIN {
+            // The database took its time, or this worker stood still. Another run may soon ask Amazon about the note, find the
+            // request still offered, and send it.
+            let now = context.clock.now();
+            review_requests::release(
+                &mut connection,
+                self.seller.id,
+                candidate,
+                self.run.id,
+                attempted_at,
+                now,
+            )
+            .await?;
+            return Err(Failure::retry("the request could not leave in time after it was written down"));
+        }
         drop(connection);
         let request = solicitations::review_request(order, &candidate.marketplace_id);
         let answer = context.sp_api.call(permit, self.seller, self.refresh_token, &request).await;
@@ -263,8 +281,16 @@ impl AtAmazon<'_> {
                 None => {
                     let mut connection = context.pool.acquire().await?;
                     let now = context.clock.now();
-                    review_requests::release(&mut connection, self.seller.id, candidate, self.run.id, now)
-                        .await?;
+                    let job = self.run.id;
+                    review_requests::release(
+                        &mut connection,
+                        self.seller.id,
+                        candidate,
+                        job,
+                        attempted_at,
+                        now,
+                    )
+                    .await?;
                     drop(connection);
                     Err(amazon_failed(context, self.seller, error).await)
                 }
@@ -666,6 +692,75 @@ mod tests {
         assert_eq!(first, second);
         assert_each_was_asked_once(&shop, &eligible);
         assert_eq!(ended(&shop, "sent").await, eligible);
+    }
+
+    /// Waits until a session of the shop's database waits for a lock.
+    async fn until_somebody_waits(shop: &Shop) {
+        let waits = "select exists (select from pg_locks where not granted
+            and database = (select oid from pg_database where datname = current_database()))::text";
+        let waiting = async {
+            while shop.one(waits).await != "true" {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("somebody waits for the lock");
+    }
+
+    /// The database is slow to answer, or the worker stands still, until another run may count the call as ended.
+    #[tokio::test]
+    async fn a_request_that_was_written_down_too_long_ago_does_not_leave() {
+        let shop = Shop::synced().await;
+        let eligible = shop.eligible();
+        // So that the first order that is looked at is one whose buyer may be asked.
+        sqlx::query("delete from orders where order_id <> all($1)")
+            .bind(eligible.iter().cloned().collect::<Vec<_>>())
+            .execute(&shop.context.pool)
+            .await
+            .expect("Postgres is there");
+        shop.fault(OFFERS, Fault::Hang, 1);
+        let (outcome, ()) = tokio::join!(shop.send(), async {
+            until(|| shop.hangs(OFFERS, 0)).await;
+            let mut lock = shop.context.pool.begin().await.expect("Postgres is there");
+            let exclusively = "lock table review_requests in exclusive mode";
+            sqlx::query(exclusively).execute(&mut *lock).await.expect("nobody else has it");
+            shop.sandbox.control().clear_faults();
+            until_somebody_waits(&shop).await;
+            shop.clock.advance(longest_call(&shop.context));
+            lock.commit().await.expect("Postgres is there");
+        });
+        assert!(retried(outcome).contains("could not leave in time"));
+        let late = &shop.orders_in_calls(OFFERS)[0];
+        assert_eq!(shop.outcomes().await[late], "not_offered", "as if it had not been begun");
+        let others: BTreeSet<_> = eligible.iter().filter(|order| *order != late).cloned().collect();
+        assert_each_was_asked_once(&shop, &others);
+        shop.send().await.expect("nothing is wrong any more");
+        assert_each_was_asked_once(&shop, &eligible);
+    }
+
+    /// A run that stood still wakes up when the job's next run has sent the request anew: it may not take back that note.
+    #[tokio::test]
+    async fn a_late_run_does_not_take_back_the_note_of_the_next_one() {
+        let shop = Shop::synced().await;
+        let run = shop.enqueue(&SendReviewRequests { seller: shop.seller }).await;
+        let mut connection = shop.context.pool.acquire().await.expect("Postgres is there");
+        let now = shop.context.clock.now();
+        let found =
+            review_requests::next(&mut connection, shop.seller, now, now, &[]).await.expect("in order");
+        let first = found.into_iter().next().expect("the sandbox seeds some");
+        let (early, late) = (now, now + TimeDelta::seconds(20));
+        let claimed = review_requests::claim(&mut connection, shop.seller, &first, run.id, early).await;
+        assert!(claimed.expect("Postgres is there"));
+        let again = Candidate { attempted_at: Some(early), ..first.clone() };
+        let claimed = review_requests::claim(&mut connection, shop.seller, &again, run.id, late).await;
+        assert!(claimed.expect("Postgres is there"), "the next run of the same job");
+        review_requests::release(&mut connection, shop.seller, &first, run.id, early, late)
+            .await
+            .expect("Postgres is there");
+        assert_eq!(shop.outcomes().await[&first.order_id], "sending");
+        review_requests::release(&mut connection, shop.seller, &first, run.id, late, late)
+            .await
+            .expect("Postgres is there");
+        assert_eq!(shop.outcomes().await[&first.order_id], "not_offered", "its own note it may");
     }
 
     #[tokio::test]

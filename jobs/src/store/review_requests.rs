@@ -161,8 +161,9 @@ pub async fn claim(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes the note of [`claim`] back: the request did certainly not leave, or was refused unseen (429). Where the answer to
-/// an earlier request is missing, that is what the note says again.
+/// Takes the note of [`claim`] at `attempted_at` back: the request did certainly not leave, or was refused unseen (429). Where
+/// the answer to an earlier request is missing, that is what the note says again. A later note stays, also one of the same
+/// job's next run.
 ///
 /// # Errors
 /// When the database fails.
@@ -171,6 +172,7 @@ pub async fn release(
     seller: SellerId,
     candidate: &Candidate,
     job: JobId,
+    attempted_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let earlier = candidate.attempted_at;
@@ -181,7 +183,7 @@ pub async fn release(
     sqlx::query!(
         r#"
         update review_requests set state = $4, reason = $5, attempted_at = $6, next_check_at = $7, decided_at = $8
-        where seller_id = $1 and order_id = $2 and state = 'sending' and claimed_by = $3
+        where seller_id = $1 and order_id = $2 and state = 'sending' and claimed_by = $3 and attempted_at = $9
         "#,
         seller.0,
         candidate.order_id,
@@ -191,6 +193,7 @@ pub async fn release(
         earlier,
         earlier.is_none().then_some(now),
         now,
+        attempted_at,
     )
     .execute(connection)
     .await

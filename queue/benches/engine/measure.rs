@@ -11,9 +11,10 @@ pub(crate) fn number(name: &str, usual: usize) -> usize {
         .map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Whether this part was asked for; all are, unless `BENCH_ONLY` names some.
-pub(crate) fn wanted(part: &str) -> bool {
-    ProcessEnvironment.get("BENCH_ONLY").is_none_or(|parts| parts.split(',').any(|wanted| wanted == part))
+/// Whether this measure was asked for; all are, unless the command line names some.
+pub(crate) fn wanted(name: &str) -> bool {
+    let mut names = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    names.peek().is_none() || names.any(|wanted| wanted == name)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]

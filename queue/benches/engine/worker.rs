@@ -48,6 +48,8 @@ pub(crate) fn jobs(count: usize, groups: usize, payload: usize) -> Vec<Envelope>
         .collect()
 }
 
+type Ended = JoinHandle<Result<(), WorkerError>>;
+
 /// Does nothing, and tells how often and when it was asked to.
 #[derive(Clone, Default)]
 struct NoOp {
@@ -84,7 +86,7 @@ pub(crate) struct Setup {
     pub(crate) engine: Engine,
     prefix: String,
     shutdown: Shutdown,
-    worker: Mutex<Option<(NoOp, JoinHandle<Result<(), WorkerError>>)>>,
+    worker: Mutex<Option<(NoOp, Ended)>>,
 }
 
 impl Setup {

@@ -42,6 +42,7 @@ pub struct Remembered {
     /// How far its last run has told that it came.
     pub progress: Option<Progress>,
     cancel_requested: bool,
+    started_at: Option<DateTime<Utc>>,
     fence: i64,
     worker: Option<WorkerId>,
 }
@@ -68,6 +69,7 @@ impl MemoryLedger {
             waits_for: None,
             progress: None,
             cancel_requested: false,
+            started_at: None,
             fence: 0,
             worker: None,
         };
@@ -99,7 +101,7 @@ impl MemoryLedger {
                     _ => false,
                 };
                 if may && job.fence < fence {
-                    job.start(worker, fence);
+                    job.start(worker, fence, now);
                     return (*id, job.run());
                 }
                 let answer = match (job.state, job.worker) {
@@ -119,6 +121,7 @@ impl MemoryLedger {
         worker: WorkerId,
         fence: i64,
         lost: &[(JobId, WorkerId, i32)],
+        data_since: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> HashMap<JobId, Begun> {
         let mut jobs = lock(&self.jobs);
@@ -128,10 +131,13 @@ impl MemoryLedger {
             if job.state != State::Running || job.worker != Some(*from) || job.fence >= fence {
                 continue;
             }
-            job.crashes += 1;
-            job.errors.push("the worker that ran the job was lost".to_owned());
-            job.start(worker, fence);
-            if job.cancel_requested || job.crashes >= *most {
+            let excused = job.started_at.is_some_and(|at| data_since.is_some_and(|since| at < since));
+            if !excused {
+                job.crashes += 1;
+                job.errors.push("the worker that ran the job was lost".to_owned());
+            }
+            job.start(worker, fence, now);
+            if job.cancel_requested || (job.crashes >= *most && !excused) {
                 job.state = if job.cancel_requested { State::Cancelled } else { State::Dead };
                 job.due_at = now;
                 begun.insert(*id, Begun::Finished);
@@ -190,7 +196,8 @@ impl MemoryLedger {
 }
 
 impl Remembered {
-    fn start(&mut self, worker: WorkerId, fence: i64) {
+    fn start(&mut self, worker: WorkerId, fence: i64, now: DateTime<Utc>) {
+        self.started_at = Some(now);
         self.state = State::Running;
         self.worker = Some(worker);
         self.fence = fence;

@@ -26,6 +26,13 @@ struct Open {
     dry: bool,
 }
 
+/// What a claim sees when it begins.
+struct Around {
+    open: Vec<Open>,
+    paused: Vec<(Ring, f64)>,
+    kinds: HashMap<Vec<u8>, KindLeft>,
+}
+
 /// What a claim has left of a kind.
 struct KindLeft {
     room: i64,
@@ -137,7 +144,7 @@ impl MemoryQueue {
 
     pub(super) fn take_turns(&mut self, worker: WorkerId, most: usize, known: &KnownKinds) -> Vec<Entry> {
         let several = self.rings.len() > 1;
-        let (mut open, paused, mut kinds) = self.look_around(most, known);
+        let Around { mut open, paused, mut kinds } = self.look_around(most, known);
         let step = if open.len() == 1 { most } else { (most / 16).max(1) };
         let mut result = Vec::new();
         while result.len() < most {
@@ -194,11 +201,7 @@ impl MemoryQueue {
     }
 
     /// The rings that may be taken from, those that are paused, and what is left of each kind.
-    fn look_around(
-        &self,
-        most: usize,
-        known: &KnownKinds,
-    ) -> (Vec<Open>, Vec<(Ring, f64)>, HashMap<Vec<u8>, KindLeft>) {
+    fn look_around(&self, most: usize, known: &KnownKinds) -> Around {
         let mut rings: Vec<_> = self.rings.iter().map(|(ring, (pass, _))| (ring.clone(), *pass)).collect();
         rings.sort_by(|one, other| one.1.total_cmp(&other.1).then_with(|| one.0.cmp(&other.0)));
         let (mut open, mut paused, mut kinds) = (Vec::new(), Vec::new(), HashMap::new());
@@ -220,7 +223,7 @@ impl MemoryQueue {
                 open.push(Open { ring, pass, weight, visited: false, dry: false });
             }
         }
-        (open, paused, kinds)
+        Around { open, paused, kinds }
     }
 
     /// How many more of a kind may run for a group.

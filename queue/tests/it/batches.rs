@@ -14,11 +14,11 @@ use crate::deployment::{Deployment, job, seconds, start};
 
 impl Deployment {
     async fn open_batch(&self) -> BatchId {
-        batch::open(&mut *self.pool.acquire().await.unwrap(), self.now()).await.unwrap()
+        batch::open(&mut self.pool.acquire().await.unwrap(), self.now()).await.unwrap()
     }
 
     async fn seal(&self, id: BatchId, follow_up: Option<&NewJob>) -> Result<(), BatchError> {
-        batch::seal(&mut *self.pool.acquire().await.unwrap(), id, follow_up, self.now()).await
+        batch::seal(&mut self.pool.acquire().await.unwrap(), id, follow_up, self.now()).await
     }
 
     async fn finish(&self) -> Vec<BatchId> {
@@ -26,7 +26,7 @@ impl Deployment {
     }
 
     async fn progress(&self, id: BatchId) -> Progress {
-        batch::progress(&mut *self.pool.acquire().await.unwrap(), id).await.unwrap().expect("it is known")
+        batch::progress(&mut self.pool.acquire().await.unwrap(), id).await.unwrap().expect("it is known")
     }
 
     async fn run_to(&self, id: JobId, verdict: Verdict) {

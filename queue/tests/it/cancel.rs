@@ -74,7 +74,7 @@ async fn an_asked_run_whose_worker_is_lost_is_cancelled_and_not_run_again() {
     let (lost, other) = (WorkerId::new(), WorkerId::new());
     let id = deployment.begun(lost, 1).await;
     cancelled(&deployment, id).await.unwrap();
-    let answer = deployment.ledger.take_over(other, 2, &[(id, lost, 3)], start()).await.unwrap();
+    let answer = deployment.ledger.take_over(other, 2, &[(id, lost, 3)], None, start()).await.unwrap();
     assert_eq!(answer[&id], Begun::Finished);
     assert_eq!(state(&deployment, id).await, "cancelled");
 }

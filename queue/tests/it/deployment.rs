@@ -83,7 +83,7 @@ impl Queues {
     }
 
     /// The connection of a test that looks into Redis.
-    pub(crate) fn connection(&self) -> redis::aio::ConnectionManager {
+    pub(crate) fn connection(&self) -> runtime::redis::Connection {
         self.redis().connection()
     }
 

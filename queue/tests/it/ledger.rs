@@ -211,7 +211,7 @@ async fn a_stale_run_changes_nothing() {
     let (stale, current) = (WorkerId::new(), WorkerId::new());
     let id = deployment.begun(stale, 7).await;
     let lost = [(id, stale, 3)];
-    let taken = deployment.ledger.take_over(current, 8, &lost, start()).await.unwrap();
+    let taken = deployment.ledger.take_over(current, 8, &lost, None, start()).await.unwrap();
     assert_eq!(taken[&id], Begun::Run { attempts: 0, crashes: 1, deadline_at: None, trace: None });
 
     let before = deployment.row(id).await;
@@ -245,7 +245,7 @@ async fn only_crashes_in_a_row_count() {
     let deployment = Deployment::new().await;
     let (lost, next) = (WorkerId::new(), WorkerId::new());
     let id = deployment.begun(lost, 1).await;
-    deployment.ledger.take_over(next, 2, &[(id, lost, 3)], start()).await.unwrap();
+    deployment.ledger.take_over(next, 2, &[(id, lost, 3)], None, start()).await.unwrap();
     assert_eq!(deployment.row(id).await.crashes, 1);
     let snooze = Verdict::Snooze { due_at: start(), waits_for: "its budget".to_owned() };
     assert!(deployment.settle(id, 2, snooze).await);
@@ -259,12 +259,13 @@ async fn a_job_that_kills_its_workers_is_dead_after_the_last_allowed_one() {
     let id = deployment.begun(worker, 1).await;
     for (fence, crashes) in [(2, 1), (3, 2)] {
         let next = WorkerId::new();
-        let taken = deployment.ledger.take_over(next, fence, &[(id, worker, 3)], start()).await.unwrap();
+        let taken =
+            deployment.ledger.take_over(next, fence, &[(id, worker, 3)], None, start()).await.unwrap();
         assert_eq!(taken[&id], Begun::Run { attempts: 0, crashes, deadline_at: None, trace: None });
         worker = next;
     }
     let last = [(id, worker, 3)];
-    let taken = deployment.ledger.take_over(WorkerId::new(), 4, &last, start()).await.unwrap();
+    let taken = deployment.ledger.take_over(WorkerId::new(), 4, &last, None, start()).await.unwrap();
     assert_eq!(taken[&id], Begun::Finished);
 
     let row = deployment.row(id).await;
@@ -283,8 +284,8 @@ async fn of_two_that_take_over_one_does() {
     let (one, other) = (WorkerId::new(), WorkerId::new());
     let jobs = [(id, lost, 3)];
     let (first, second) = tokio::join!(
-        deployment.ledger.take_over(one, 2, &jobs, start()),
-        deployment.ledger.take_over(other, 3, &jobs, start()),
+        deployment.ledger.take_over(one, 2, &jobs, None, start()),
+        deployment.ledger.take_over(other, 3, &jobs, None, start()),
     );
     let took: Vec<_> =
         [first.unwrap(), second.unwrap()].into_iter().filter(|taken| !taken.is_empty()).collect();
@@ -359,4 +360,38 @@ async fn nothing_is_begun_in_a_transaction_that_is_rolled_back() {
     );
     transaction.rollback().await.unwrap();
     assert_eq!(deployment.begin(WorkerId::new(), 2, unborn.id).await, Begun::Unknown);
+}
+
+/// A flush takes every lease: the jobs that ran then must not be taken for those that kill their workers.
+#[tokio::test]
+async fn a_run_that_lost_its_lease_with_redis_data_is_no_crash() {
+    let deployment = Deployment::new().await;
+    let (first, second) = (WorkerId::new(), WorkerId::new());
+    let id = deployment.begun(first, 1).await;
+    for fence in 2..9 {
+        let (from, to) = if fence % 2 == 0 { (first, second) } else { (second, first) };
+        let lost_at = Some(start() + seconds(10));
+        let taken = deployment.ledger.take_over(to, fence, &[(id, from, 3)], lost_at, start()).await.unwrap();
+        assert!(matches!(taken[&id], Begun::Run { crashes: 0, .. }), "{taken:?}");
+    }
+    assert_eq!(deployment.failures(id).await, []);
+    let later = start() + seconds(60);
+    let taken =
+        deployment.ledger.take_over(first, 9, &[(id, second, 3)], Some(start()), later).await.unwrap();
+    assert!(matches!(taken[&id], Begun::Run { crashes: 1, .. }), "{taken:?}");
+}
+
+/// Postgres writes all indexes of a row anew when a column changes that any of them names, also in its condition.
+#[tokio::test]
+async fn no_index_names_what_changes_when_a_run_begins() {
+    let deployment = Deployment::new().await;
+    let changing = r"\m(state|worker|fence|started_at|touched_at|waits_for|attempts|due_at)\M";
+    let named: Vec<String> = sqlx::query_scalar(
+        "select indexname::text from pg_indexes where tablename = 'jobs' and indexdef ~ $1",
+    )
+    .bind(changing)
+    .fetch_all(&deployment.pool)
+    .await
+    .unwrap();
+    assert_eq!(named, [""; 0]);
 }

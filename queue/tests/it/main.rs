@@ -31,6 +31,7 @@ mod test_engine;
 mod traces;
 mod unique;
 mod watching;
+mod whale;
 mod worker;
 mod worker_faults;
 mod working;

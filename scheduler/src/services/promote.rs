@@ -10,13 +10,15 @@ use crate::services::{Service, Services};
 /// Longest rest: a job that was delayed meanwhile may be due before the one that was next.
 const LONGEST_REST: Duration = Duration::from_millis(250);
 
+/// Promotes on one queue: on a Redis Cluster others may lie on a node that is away.
 pub(super) struct Promote {
     services: Services,
+    queue: Queue,
 }
 
 impl Promote {
-    pub(super) const fn new(services: Services) -> Self {
-        Self { services }
+    pub(super) const fn new(services: Services, queue: Queue) -> Self {
+        Self { services, queue }
     }
 }
 
@@ -25,29 +27,21 @@ impl Service for Promote {
     type Error = RedisError;
 
     async fn pass(&mut self) -> Result<Duration, RedisError> {
-        promote_all(&self.services).await
-    }
-}
-
-/// One pass over all queues. Returns how long nothing is due.
-async fn promote_all(services: &Services) -> Result<Duration, RedisError> {
-    let mut rest = LONGEST_REST;
-    for queue in Queue::ALL {
+        let engine = &self.services.engine;
         let mut moved = 0;
         let next = loop {
-            let promoted = services.engine.promote(queue).await?;
+            let promoted = engine.promote(self.queue).await?;
             moved += promoted.moved;
             if promoted.moved == 0 {
                 break promoted.next_due_at;
             }
         };
         if moved > 0 {
-            metrics::counter!("jobs_promoted_total", "queue" => queue.name()).increment(moved as u64);
+            metrics::counter!("jobs_promoted_total", "queue" => self.queue.name()).increment(moved as u64);
         }
-        if let Some(next) = next {
-            let until = (next - services.engine.clock().now()).to_std().unwrap_or_default();
-            rest = rest.min(until.max(Duration::from_millis(1)));
-        }
+        Ok(next.map_or(LONGEST_REST, |next| {
+            let until = (next - engine.clock().now()).to_std().unwrap_or_default();
+            until.clamp(Duration::from_millis(1), LONGEST_REST)
+        }))
     }
-    Ok(rest)
 }

@@ -65,25 +65,43 @@ impl Reconcile {
     }
 
     async fn look(&mut self) -> Result<(), RelayError> {
-        let server = self.services.engine.server_run().await?;
-        if self.server.as_ref().is_some_and(|known| *known != server) {
-            tracing::warn!("Redis was restarted; looking for what it lost");
-            self.alert();
+        // On a Redis Cluster, one node may be away, and the queues on the others must not wait for it.
+        let mut failed = None;
+        match self.services.engine.server_run().await {
+            Ok(server) => self.compare(server),
+            Err(error) => failed = Some(error.into()),
         }
-        self.server = Some(server);
+        let wants_census = Instant::now() >= self.next_census;
         for queue in Queue::ALL {
-            self.control(queue).await?;
-            if self.services.engine.epoch(queue).await?.is_none() {
-                restore(&self.services, queue).await?;
-                self.alert();
+            if let Err(error) = self.look_at(queue, wants_census).await {
+                failed.get_or_insert(error);
             }
         }
-        if Instant::now() >= self.next_census {
-            census_all(&self.services).await?;
+        if wants_census {
             let rest = if Instant::now() < self.alert_until { ALERT } else { CALM };
             self.next_census = Instant::now() + rest;
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether the same servers answer as in the last pass.
+    fn compare(&mut self, server: String) {
+        if self.server.as_ref().is_some_and(|known| *known != server) {
+            tracing::warn!("Redis was restarted or failed over; looking for what it lost");
+            // What it was told last may be among that.
+            self.controls.clear();
+            self.alert();
+        }
+        self.server = Some(server);
+    }
+
+    async fn look_at(&mut self, queue: Queue, wants_census: bool) -> Result<(), RelayError> {
+        self.control(queue).await?;
+        if self.services.engine.epoch(queue).await?.is_none() {
+            restore(&self.services, queue).await?;
+            self.alert();
+        }
+        if wants_census { census(&self.services, queue).await } else { Ok(()) }
     }
 }
 
@@ -109,13 +127,11 @@ async fn restore(services: &Services, queue: Queue) -> Result<(), RelayError> {
     Ok(())
 }
 
-async fn census_all(services: &Services) -> Result<(), RelayError> {
-    for queue in Queue::ALL {
-        let before = services.engine.clock().now() - ON_ITS_WAY;
-        let known = services.engine.census(queue).await?;
-        let count = put_back(&services.pool, &services.engine, queue, &known, before).await?;
-        note(queue, count, "Redis did not know them");
-    }
+async fn census(services: &Services, queue: Queue) -> Result<(), RelayError> {
+    let before = services.engine.clock().now() - ON_ITS_WAY;
+    let known = services.engine.census(queue).await?;
+    let count = put_back(&services.pool, &services.engine, queue, &known, before).await?;
+    note(queue, count, "Redis did not know them");
     Ok(())
 }
 

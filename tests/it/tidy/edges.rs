@@ -102,7 +102,7 @@ fn a_wrong_arrow_is_found() {
     );
 }
 
-/// Where apalis may be named: the backend, and the worker that is built over it.
+/// Where apalis may be named: the backend, and the worker that is built over it. Not what the engine is compared with.
 const NAMES_APALIS: [&str; 5] = [
     "queue/src/backend.rs",
     "queue/src/fetch.rs",
@@ -116,7 +116,8 @@ fn few_files_name_the_worker_runtime() {
     let mut named: Vec<String> = files(".", &["rs"])
         .into_iter()
         .filter(|(path, text)| {
-            path.contains("/src/") && text.contains("apalis_core::") | text.contains("apalis::")
+            let ours = path.contains("/src/") && !path.starts_with("queue/benches/peers/");
+            ours && text.contains("apalis_core::") | text.contains("apalis::")
         })
         .map(|(path, _)| path)
         .collect();

@@ -35,8 +35,11 @@ pub(super) fn on_a_free_port<T>(
     start(port)
 }
 
-/// A port nobody listens on at this moment.
-fn free_port() -> Result<u16> {
+/// A loopback port nobody listens on at this moment, for a server that needs one more.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
     // A RandomState is keyed by the operating system, which is random enough for two processes not to search in step.
     let start = RandomState::new().hash_one(0) % u64::from(COUNT);
     (0..u64::from(COUNT))

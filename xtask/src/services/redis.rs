@@ -29,6 +29,8 @@ pub(super) struct Redis {
     pub(super) folder: PathBuf,
     /// The loopback port.
     pub(super) port: u16,
+    /// A file of settings, where it must have one: it may write into it.
+    pub(super) config: Option<PathBuf>,
     /// Options after ours, which they may override.
     pub(super) options: Vec<String>,
 }
@@ -57,20 +59,31 @@ impl Redis {
 
     /// Whether the server on this port answers.
     pub(super) fn answers(port: u16) -> bool {
-        let ask = || -> std::io::Result<bool> {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(b"PING\r\n")?;
-            let mut answer = [0; 5];
-            stream.read_exact(&mut answer)?;
-            Ok(&answer == b"+PONG")
-        };
-        ask().unwrap_or(false)
+        Self::ping(port).is_ok_and(|answer| &answer == b"+PONG")
+    }
+
+    /// Whether the server on this port has not read all its data yet.
+    fn loads(port: u16) -> bool {
+        Self::ping(port).is_ok_and(|answer| &answer == b"-LOAD")
+    }
+
+    /// How its answer begins.
+    fn ping(port: u16) -> std::io::Result<[u8; 5]> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
     }
 
     /// Starts it and waits until it answers.
     pub(super) fn launch(&self) -> Result<Child> {
+        self.launch_until(Self::answers)
+    }
+
+    fn launch_until(&self, is_up: impl Fn(u16) -> bool) -> Result<Child> {
         let private = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         private.map_err(Error::file("creating", &self.folder))?;
         let folder = &fs::canonicalize(&self.folder).map_err(Error::file("looking up", &self.folder))?;
@@ -79,6 +92,7 @@ impl Redis {
         if let Some(path) = env::var_os("PATH") {
             command.env("PATH", path);
         }
+        command.args(&self.config);
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"]);
         command.args(["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]);
         command.args(["--maxmemory-policy", "noeviction"]);
@@ -92,7 +106,7 @@ impl Redis {
                 return Err(not_ready("Redis", &mut child, format!("ended at once ({status})"), &log));
             }
             // The answer may come from a stranger who took the port first; ours then ends, which the next look sees.
-            if Self::answers(self.port)
+            if is_up(self.port)
                 && fs::read_to_string(pid_file(folder)).is_ok_and(|pid| pid.trim() == child.id().to_string())
             {
                 return Ok(child);
@@ -131,12 +145,33 @@ impl RedisServer {
     /// # Errors
     /// As [`RedisServer::start_in`].
     pub fn start_with(folder: &Path, options: &[&str]) -> Result<Self> {
+        Self::start(folder, None, options)
+    }
+
+    /// Starts a Sentinel with these lines of settings, such as `sentinel monitor NAME HOST PORT QUORUM`.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start_in`].
+    pub fn start_sentinel(folder: &Path, lines: &[String]) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::file("creating", folder))?;
+        let folder = &fs::canonicalize(folder).map_err(Error::file("looking up", folder))?;
+        let config = folder.join("sentinel.conf");
+        fs::write(&config, format!("{}\n", lines.join("\n"))).map_err(Error::file("writing", &config))?;
+        Self::start(folder, Some(&config), &["--sentinel"])
+    }
+
+    fn start(folder: &Path, config: Option<&Path>, options: &[&str]) -> Result<Self> {
         let program = Redis::find().ok_or_else(|| {
             Error::Advice("this machine has neither redis-server nor valkey-server: run `cargo xtask services start`, which installs it".to_owned())
         })?;
         on_a_free_port(None, |port| {
-            let options = options.iter().map(|option| (*option).to_owned()).collect();
-            let settings = Redis { program: program.clone(), folder: folder.to_owned(), port, options };
+            let settings = Redis {
+                program: program.clone(),
+                folder: folder.to_owned(),
+                port,
+                config: config.map(Path::to_owned),
+                options: options.iter().map(|option| (*option).to_owned()).collect(),
+            };
             let mut server = Self { settings, running: None };
             server.start_again()?;
             Ok(server)
@@ -183,6 +218,24 @@ impl RedisServer {
             self.running = Some(Guarded::new(self.settings.launch()?, "KILL")?);
         }
         Ok(())
+    }
+
+    /// As [`RedisServer::start_again`], but waits only until it has begun to read its data: options such as
+    /// `--key-load-delay` make that last. Gives back whether it still reads.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start_in`].
+    pub fn start_again_loading(&mut self) -> Result<bool> {
+        if self.running.is_none() {
+            let is_up = |port| Redis::loads(port) || Redis::answers(port);
+            self.running = Some(Guarded::new(self.settings.launch_until(is_up)?, "KILL")?);
+        }
+        Ok(Redis::loads(self.settings.port))
+    }
+
+    /// Options for the next start, in place of those it was started with.
+    pub fn set_options(&mut self, options: &[&str]) {
+        self.settings.options = options.iter().map(|option| (*option).to_owned()).collect();
     }
 }
 
