@@ -163,6 +163,27 @@ async fn what_was_said_of_a_kind_of_old_can_be_taken_back() {
 }
 
 #[tokio::test]
+async fn of_many_who_change_something_at_once_none_is_forgotten() {
+    let deployment = Deployment::new().await;
+    let sellers: Vec<_> = (10..18).map(|n| format!("0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a{n}")).collect();
+    for seller in &sellers {
+        deployment.ready(seller).await;
+    }
+    let all_at_once = |change: &'static str| {
+        std::thread::scope(|scope| {
+            for seller in &sellers {
+                let deployment = &deployment;
+                scope.spawn(move || deployment.does(&with_reason(&[change, "sync", "--group", seller])));
+            }
+        });
+    };
+    all_at_once("pause");
+    assert_eq!(deployment.takes().await, []);
+    all_at_once("resume");
+    assert_eq!(deployment.takes().await.len(), sellers.len());
+}
+
+#[tokio::test]
 async fn without_redis_a_change_is_written_and_says_so() {
     let deployment = Deployment::new().await;
     let paused = deployment.run_without_redis(&with_reason(&["pause", "sync"]));
