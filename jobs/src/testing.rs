@@ -13,10 +13,9 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
-    Failure, Job, Outcome, Run,
+    Failure, Job, Outcome, Run, Signals,
     limit::Budgets,
     outbox::{self, Cause, NewJob},
-    progress::ProgressTold,
 };
 use runtime::{
     clock::{Clock, SystemClock},
@@ -24,7 +23,6 @@ use runtime::{
 };
 use sandbox::{Call, Fault, FaultScript, Operation as Asked, Options, Region, Sandbox, Seed, SeededSeller};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::AmazonSettings,
@@ -178,9 +176,7 @@ impl Shop {
             deadline_at: None,
             version: J::VERSION,
             trace: None,
-            stop: CancellationToken::new(),
-            asked_to_stop: CancellationToken::new(),
-            progress: ProgressTold::default(),
+            signals: Signals::default(),
         }
     }
 

@@ -19,6 +19,10 @@ mod worker;
 
 use std::time::{Duration, Instant};
 
+// As the worker does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use measure::{best, number, percentile, print, wanted};
 use queue::{KnownKinds, WorkerId, envelope::Envelope, lease::Ended};
 use redis_server::Server;

@@ -10,15 +10,13 @@ use std::{
 
 use apalis_core::task::{Task, builder::TaskBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    JobId, Run, WorkerId,
+    JobId, Run, Signals, WorkerId,
     backend::{Claim, Settings},
     envelope::Envelope,
     lease::{Claimed, Ended, MAX_CLAIM},
     ledger::Begun,
-    progress::ProgressTold,
     running::{Held, Running},
 };
 
@@ -125,14 +123,8 @@ impl Fetcher {
                         ended.handed_back.push(id);
                         continue;
                     };
-                    let (stop, asked_to_stop) = (CancellationToken::new(), CancellationToken::new());
-                    let progress = ProgressTold::default();
-                    let held = Held {
-                        fence: claimed.fence,
-                        stop: stop.clone(),
-                        asked_to_stop: asked_to_stop.clone(),
-                        progress: progress.clone(),
-                    };
+                    let signals = Signals::default();
+                    let held = Held { fence: claimed.fence, signals: signals.clone() };
                     self.running.add(id, held, &self.settings.shutdown.hard);
                     let run = Run {
                         id,
@@ -141,9 +133,7 @@ impl Fetcher {
                         deadline_at: *deadline_at,
                         version: envelope.version,
                         trace: trace.map(|enqueued| enqueued.child(rand::random())),
-                        stop,
-                        asked_to_stop,
-                        progress,
+                        signals,
                     };
                     let policy = (self.settings.policy)(&envelope.kind);
                     let claim = Claim { envelope, run, policy, permit };

@@ -9,7 +9,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sqlx::PgConnection;
 use thiserror::Error;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     Controls, JobId, KnownKinds,
@@ -17,8 +16,8 @@ use crate::{
     limit::Budget,
     outbox::{Cause, NewJob},
     policy::{Policy, Queue},
-    progress::ProgressTold,
     schedule::Schedule,
+    signals::Signals,
     trace::TraceContext,
 };
 
@@ -85,13 +84,8 @@ pub struct Run {
     pub version: u8,
     /// The span of this run, where the job belongs to a trace.
     pub trace: Option<TraceContext>,
-    /// Cancelled when the run is dropped: the worker stops, or its lease is lost.
-    pub stop: CancellationToken,
-    /// Cancelled when somebody wants the job cancelled: a long run looks at it between its steps, and ends with
-    /// [`Failure::cancel`]. One that does not is dropped after [`cancel::GRACE`](crate::cancel::GRACE).
-    pub asked_to_stop: CancellationToken,
-    /// Where the run tells how far it has come.
-    pub progress: ProgressTold,
+    /// What passes between the run and its worker: whether it is asked to stop, how far it has come.
+    pub signals: Signals,
 }
 
 /// Why a payload was not accepted.
@@ -491,9 +485,7 @@ mod tests {
             deadline_at: None,
             version,
             trace: None,
-            stop: CancellationToken::new(),
-            asked_to_stop: CancellationToken::new(),
-            progress: ProgressTold::default(),
+            signals: Signals::default(),
         }
     }
 

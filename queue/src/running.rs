@@ -8,20 +8,13 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    JobId,
-    progress::{Progress, ProgressTold},
-};
+use crate::{JobId, Signals, progress::Progress};
 
 /// What is known of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) fence: i64,
-    /// Drops it.
-    pub(crate) stop: CancellationToken,
-    /// Asks it to stop.
-    pub(crate) asked_to_stop: CancellationToken,
-    pub(crate) progress: ProgressTold,
+    pub(crate) signals: Signals,
 }
 
 #[derive(Debug, Default)]
@@ -56,29 +49,35 @@ impl Running {
 
     /// A run begins. After the hard stop it is dropped at once.
     pub(crate) fn add(&self, id: JobId, held: Held, hard: &CancellationToken) {
-        let stop = held.stop.clone();
+        let signals = held.signals.clone();
         self.lock().runs.insert(id, held);
         // Looked at after the insertion: whoever stops all comes before or after both.
         if hard.is_cancelled() {
-            stop.cancel();
+            signals.drop_run();
         }
     }
 
     /// Drops every run, at the hard stop.
     pub(crate) fn stop_all(&self) {
-        self.lock().runs.values().for_each(|run| run.stop.cancel());
+        for run in self.lock().runs.values() {
+            run.signals.drop_run();
+        }
     }
 
     /// Asks runs to stop by themselves.
     pub(crate) fn ask_to_stop(&self, ids: &[JobId]) {
         let known = self.lock();
-        ids.iter().filter_map(|id| known.runs.get(id)).for_each(|run| run.asked_to_stop.cancel());
+        ids.iter().filter_map(|id| known.runs.get(id)).for_each(|run| run.signals.ask_to_stop());
     }
 
     /// What runs have told since the last time.
     pub(crate) fn progress_told(&self) -> Vec<(JobId, i64, Progress)> {
         let known = self.lock();
-        known.runs.iter().filter_map(|(id, run)| Some((*id, run.fence, run.progress.take()?))).collect()
+        known
+            .runs
+            .iter()
+            .filter_map(|(id, run)| Some((*id, run.fence, run.signals.take_progress()?)))
+            .collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -91,7 +90,7 @@ impl Running {
 
     /// Whether a job runs here and has not been stopped.
     pub(crate) fn goes_on(&self, id: JobId) -> bool {
-        self.lock().runs.get(&id).is_some_and(|run| !run.stop.is_cancelled())
+        self.lock().runs.get(&id).is_some_and(|run| !run.signals.is_dropped())
     }
 
     /// Forgets runs that have ended. Returns those that were still held under the same token.
@@ -114,7 +113,7 @@ impl Running {
     /// Stops runs whose lease is lost. Returns how many were not stopped before.
     pub(crate) fn stop(&self, lost: &[JobId]) -> usize {
         let known = self.lock();
-        let newly = lost.iter().filter_map(|id| known.runs.get(id)).filter(|run| !run.stop.is_cancelled());
-        newly.inspect(|run| run.stop.cancel()).count()
+        let newly = lost.iter().filter_map(|id| known.runs.get(id));
+        newly.filter(|run| run.signals.drop_run()).count()
     }
 }

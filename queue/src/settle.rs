@@ -20,13 +20,14 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    JobId, WorkerId,
+    JobId, Signals, WorkerId,
     backend::{Claim, Settings},
     cancel::GRACE,
     failure::Failure,
     lease::Ended,
     ledger::Settled,
     retry::{RunFailed, Verdict, verdict},
+    run_metrics::RunMetrics,
     running::Running,
     scripts::MAX_IDS,
 };
@@ -40,7 +41,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// Wraps every run: spawns it, so that runs use all cores, and sends its verdict to the settler.
 #[derive(Debug, Clone)]
 pub struct SettleLayer {
-    pub(crate) verdicts: mpsc::Sender<Settled>,
+    pub(crate) verdicts: mpsc::Sender<Ran>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hard: CancellationToken,
 }
@@ -76,12 +77,12 @@ where
 
     fn call(&mut self, task: Task<Claim>) -> Self::Future {
         let (run, policy) = (task.args.run.clone(), task.args.policy);
-        let (kind, queue) = (task.args.envelope.kind.clone(), task.args.policy.queue.name());
+        let kind = task.args.envelope.kind.clone();
         let layer = self.layer.clone();
         let running = self.inner.call(task);
         Box::pin(async move {
             let started = Instant::now();
-            let (stop, asked_to_stop) = (run.stop.clone(), run.asked_to_stop.clone());
+            let signals = run.signals.clone();
             let spawned = tokio::spawn(async move {
                 let stopped = || {
                     RunFailed(if layer.hard.is_cancelled() {
@@ -90,15 +91,15 @@ where
                         Failure::LeaseLost
                     })
                 };
-                if stop.is_cancelled() {
+                if signals.is_dropped() {
                     return Err(stopped().into());
                 }
                 tokio::select! {
                     // A run that ended counts, even when the stop came in the same moment.
                     biased;
                     result = running => result.map_err(Into::into),
-                    () = stop.cancelled() => Err(stopped().into()),
-                    () = overdue(&asked_to_stop) => Err(RunFailed(Failure::cancel(format!(
+                    () = signals.until_dropped() => Err(stopped().into()),
+                    () = overdue(&signals) => Err(RunFailed(Failure::cancel(format!(
                         "the run did not stop within {} s after it was asked to",
                         GRACE.as_secs()
                     ))).into()),
@@ -110,59 +111,55 @@ where
                 Err(_) => Err("the run panicked".into()),
             };
             let verdict = verdict(result, &policy, run.attempt - 1, layer.clock.now(), rand::random());
-            note(&verdict, &kind, queue, started.elapsed());
             let settled = Settled { id: run.id, fence: run.fence, verdict };
-            layer.verdicts.send(settled).await.map_err(|_| "the settler is gone".into())
+            let ran = Ran { settled, kind, took: started.elapsed() };
+            layer.verdicts.send(ran).await.map_err(|_| "the settler is gone".into())
         })
     }
 }
 
 /// Ends when a run that was asked to stop has gone on for too long.
-async fn overdue(asked_to_stop: &CancellationToken) {
-    asked_to_stop.cancelled().await;
+async fn overdue(signals: &Signals) {
+    signals.until_asked_to_stop().await;
     tokio::time::sleep(GRACE).await;
 }
 
-fn note(verdict: &Verdict, kind: &str, queue: &'static str, took: Duration) {
-    let outcome = match verdict {
-        Verdict::Done { .. } => "done",
-        Verdict::Retry { .. } => "retry",
-        Verdict::Snooze { .. } => "snooze",
-        Verdict::Dead { .. } => "dead",
-        Verdict::Cancelled { .. } => "cancelled",
-        Verdict::HandBack => "handed_back",
-        Verdict::LeaseLost => "lease_lost",
-    };
-    let kind = kind.to_owned();
-    metrics::counter!("runs_total", "kind" => kind.clone(), "queue" => queue, "outcome" => outcome)
-        .increment(1);
-    metrics::histogram!("run_seconds", "kind" => kind).record(took.as_secs_f64());
+/// A run that has ended, on its way to the settler.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    settled: Settled,
+    kind: String,
+    took: Duration,
 }
 
 pub(crate) struct Settler {
     pub(crate) settings: Settings,
     pub(crate) worker: WorkerId,
     pub(crate) running: Running,
-    pub(crate) verdicts: mpsc::Receiver<Settled>,
+    pub(crate) verdicts: mpsc::Receiver<Ran>,
     /// Cancelled when no run is left: settle what has been sent, then end.
     pub(crate) closing: CancellationToken,
 }
 
 impl Settler {
     pub(crate) async fn run(mut self) {
-        let mut batch = Vec::with_capacity(MAX_BATCH);
+        let mut ran: Vec<Ran> = Vec::with_capacity(MAX_BATCH);
+        let mut metrics = RunMetrics::default();
         loop {
             let closing = self.closing.clone();
             let received = tokio::select! {
                 biased;
-                count = self.verdicts.recv_many(&mut batch, MAX_BATCH) => count,
+                count = self.verdicts.recv_many(&mut ran, MAX_BATCH) => count,
                 () = closing.cancelled() => 0,
             };
             if received == 0 {
                 break;
             }
+            for run in &ran {
+                metrics.count(self.settings.queue, &run.kind, &run.settled.verdict, run.took);
+            }
+            let batch: Vec<_> = ran.drain(..).map(|run| run.settled).collect();
             self.settle(&batch).await;
-            batch.clear();
         }
         if let Err(error) = self.settings.engine.resign(self.settings.queue, self.worker).await {
             tracing::debug!(%error, "could not take the worker off the list; its lease will run out");

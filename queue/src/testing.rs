@@ -8,16 +8,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use runtime::clock::{Clock, FakeClock};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Catalog, Controls, Engine, Failure, Job, JobId, KnownKinds, Policy, Queue, Run, State, WorkerId,
+    Catalog, Controls, Engine, Failure, Job, JobId, KnownKinds, Policy, Queue, Run, Signals, State, WorkerId,
     envelope::Envelope,
     lease::{Ended, MAX_CLAIM},
     ledger::{Begun, Ledger, Settled},
     memory::ledger::MemoryLedger,
     outbox::{Cause, NewJob},
-    progress::ProgressTold,
     retry::{RunFailed, Verdict, verdict},
 };
 
@@ -244,9 +242,7 @@ impl<C: Send + Sync + 'static> TestEngine<C> {
                 deadline_at: *deadline_at,
                 version: envelope.version,
                 trace: *trace,
-                stop: CancellationToken::new(),
-                asked_to_stop: CancellationToken::new(),
-                progress: ProgressTold::default(),
+                signals: Signals::default(),
             };
             let verdict = self.verdict(&envelope, run, *attempts).await;
             match &verdict {

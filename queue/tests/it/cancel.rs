@@ -87,7 +87,7 @@ async fn a_run_hears_that_it_is_to_stop() {
     let worker = works
         .worker(2, move |run| async move {
             if run.id == asked_id {
-                run.asked_to_stop.cancelled().await;
+                run.signals.until_asked_to_stop().await;
                 return Err(Failure::cancel("asked to"));
             }
             Ok(Value::Null)
@@ -123,8 +123,8 @@ async fn how_far_a_run_has_come_is_seen_while_it_runs() {
     let long = job("a");
     let worker = works
         .worker(1, |run| async move {
-            run.progress.tell(1, Some(3));
-            run.progress.tell_with(2, Some(3), "the second shelf");
+            run.signals.tell(1, Some(3));
+            run.signals.tell_with(2, Some(3), "the second shelf");
             std::future::pending().await
         })
         .await;
