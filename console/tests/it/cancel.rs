@@ -8,7 +8,7 @@ use crate::{
     deployment::{Deployment, SELLER},
 };
 
-fn cancel<'a>(id: &'a str) -> [&'a str; 5] {
+fn cancel(id: &str) -> [&str; 5] {
     ["jobs", "cancel", id, "--reason", "enqueued by mistake"]
 }
 
