@@ -10,7 +10,7 @@ use crate::deployment::{Deployment, QUEUE, start};
 /// The controls of a queue of which policies ask nothing, and how many rows there are.
 async fn all(deployment: &Deployment) -> (Controls, i64) {
     let mut controls = Controls::default();
-    decided(&mut *deployment.pool.acquire().await.unwrap(), QUEUE, &mut controls).await.unwrap();
+    decided(&mut deployment.pool.acquire().await.unwrap(), QUEUE, &mut controls).await.unwrap();
     let rows = sqlx::query_scalar("select count(*) from controls").fetch_one(&deployment.pool).await.unwrap();
     (controls, rows)
 }
