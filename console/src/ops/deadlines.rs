@@ -40,22 +40,23 @@ pub async fn list(
 /// # Errors
 /// When the database fails.
 pub async fn at_risk(connection: &mut PgConnection) -> Result<Vec<(Level, i64)>, sqlx::Error> {
-    let calmest_first: Vec<_> = Level::ALL.iter().map(|level| level.name().to_owned()).collect();
+    let calmest_first = Level::ALL.map(|level| level.name().to_owned());
     let reached = sqlx::query!(
         r#"
-        select level as "level!", count(*) as "jobs!" from deadlines cross join lateral (
-            select level from escalations
-            where escalations.job_id = deadlines.job_id and escalations.deadline_at = deadlines.deadline_at
-            order by array_position($1::text[], level) desc limit 1
-        ) as worst
-        group by level order by array_position($1::text[], level) desc
+        select worst as "worst!", count(*) as "jobs!" from (
+            select max(array_position($1::text[], level)) as worst
+            from deadlines join escalations using (job_id, deadline_at)
+            group by job_id
+        ) as reached
+        group by worst order by worst desc
         "#,
         &calmest_first,
     )
     .fetch_all(connection)
     .await?;
-    // The table's own check leaves no other level.
-    Ok(reached.into_iter().filter_map(|row| Some((row.level.parse().ok()?, row.jobs))).collect())
+    // Postgres counts from 1.
+    let level = |place: i32| Level::ALL.get(usize::try_from(place).ok()?.checked_sub(1)?).copied();
+    Ok(reached.into_iter().filter_map(|row| Some((level(row.worst)?, row.jobs))).collect())
 }
 
 /// How a job stands to its deadline; `None` when it has none.

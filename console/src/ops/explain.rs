@@ -50,7 +50,10 @@ pub async fn why(
     let Ok(queue) = job.queue.parse::<Queue>() else {
         return Err(ExplainError::Queue { id, queue: job.queue });
     };
-    let controls = controls::list(connection, Some(queue)).await?;
+    let controls = match reasons.iter().any(somebody_said) {
+        true => controls::list(connection, Some(queue)).await?,
+        false => Vec::new(),
+    };
     let place = Place { id, queue, kind: &job.kind, group: &job.group_name, controls: &controls };
     let alone = reasons.len() == 1;
     Ok(reasons
@@ -63,6 +66,18 @@ pub async fn why(
             Explained { reason, says, advice }
         })
         .collect())
+}
+
+/// Whether a person's word may be behind it.
+const fn somebody_said(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::QueuePaused
+            | Reason::KindPaused
+            | Reason::GroupPaused
+            | Reason::KindAtLimit { .. }
+            | Reason::GroupAtLimit { .. }
+    )
 }
 
 /// What the sentences need to know beside the reason.

@@ -165,7 +165,7 @@ fn reasons(why: &Result<Vec<Explained>, String>) -> Markup {
             Ok(why) if why.is_empty() => {},
             Ok(why) => section {
                 h2 { "What it waits for" }
-                ol.failures {
+                ol.failures.reasons {
                     @for reason in why {
                         li {
                             (parts::with_commands(&reason.says)) "."

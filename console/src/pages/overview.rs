@@ -111,34 +111,45 @@ fn decided(control: &Control, overview: &Overview) -> Markup {
     }
 }
 
+/// Most controls that are named one by one.
+const MOST_NAMED: usize = 20;
+
+/// Says how many controls of a list are not named.
+fn more(all: usize) -> Markup {
+    html! {
+        @if all > MOST_NAMED {
+            li { "… and " (all - MOST_NAMED) " more: " code { "amzigo controls" } }
+        }
+    }
+}
+
 fn paused(overview: &Overview) -> Markup {
     let paused: Vec<_> =
         overview.controls.iter().filter(|control| control.setting == Setting::Paused).collect();
     html! {
         @if !paused.is_empty() {
             ul.notice aria-label="What is paused" {
-                @for control in paused {
+                @for control in paused.iter().take(MOST_NAMED) {
                     li { strong { "Paused: " (control.of()) "." } " " (decided(control, overview)) }
                 }
+                (more(paused.len()))
             }
         }
     }
 }
 
 fn limits(overview: &Overview) -> Markup {
-    let limits: Vec<_> = overview
-        .controls
-        .iter()
-        .filter(|control| control.in_force && control.setting != Setting::Paused)
-        .collect();
+    let in_force = |control: &&Control| control.in_force && control.setting != Setting::Paused;
+    let limits: Vec<_> = overview.controls.iter().filter(in_force).collect();
     html! {
         @if !limits.is_empty() {
             section {
                 h2 { "Limits and weights" }
                 ul.plain {
-                    @for control in limits {
+                    @for control in limits.iter().take(MOST_NAMED) {
                         li { (control.of()) ": " (control.says()) ". " span.quiet { (decided(control, overview)) } }
                     }
+                    (more(limits.len()))
                 }
             }
         }

@@ -67,8 +67,12 @@ impl Deployment {
     /// Enqueues it and moves it to Redis.
     pub(crate) async fn ready(&self, seller: &str) -> JobId {
         let id = self.enqueue(seller, &[]);
-        queue::outbox::relay(&self.amzigo.database.pool, &self.engine, 500).await.expect("it is relayed");
+        self.relay().await;
         id
+    }
+
+    pub(crate) async fn relay(&self) {
+        queue::outbox::relay(&self.amzigo.database.pool, &self.engine, 500).await.expect("it is relayed");
     }
 
     /// What a worker takes now; it gives it back at once.

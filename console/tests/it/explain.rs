@@ -56,6 +56,24 @@ async fn a_full_kind_and_a_full_group_are_named_with_their_limits() {
 }
 
 #[tokio::test]
+async fn a_limit_of_each_group_is_named_as_what_it_is() {
+    let deployment = Deployment::new().await;
+    deployment.does(&["limit", "sync", "1", "--reason", "be fair"]);
+    deployment.ready(SELLER).await;
+    deployment.begin().await;
+    let other = deployment.run(&["enqueue", "send_review_requests", "--seller", SELLER, "--json"]).json();
+    let id = other["id"].as_str().expect("an id").parse().expect("an id");
+    deployment.relay().await;
+    let said = explain(&deployment, id);
+    assert!(
+        said.contains(&format!("1 of 1 runs of group {SELLER} on sync, which is its limit since ")),
+        "{said}"
+    );
+    assert!(said.contains("by tests (“be fair”)") && said.contains("`amzigo limit sync none "), "{said}");
+    assert!(said.contains("then it waits for its turn: 0 jobs of its group"), "{said}");
+}
+
+#[tokio::test]
 async fn running_delayed_in_the_outbox_ended_and_unknown_are_told_apart() {
     let deployment = Deployment::new().await;
     let outbox = deployment.enqueue(SELLER, &[]);
@@ -63,9 +81,7 @@ async fn running_delayed_in_the_outbox_ended_and_unknown_are_told_apart() {
     let delayed = deployment.enqueue(OTHER_SELLER, &["--delay", "10m"]);
     assert!(explain(&deployment, delayed).contains("it is delayed until "));
 
-    queue::outbox::relay(&deployment.amzigo.database.pool, &deployment.engine, 500)
-        .await
-        .expect("it is relayed");
+    deployment.relay().await;
     let (worker, _) = deployment.begin().await;
     let said = explain(&deployment, outbox);
     assert!(said.contains(&format!("worker {worker} runs it since ")), "{said}");

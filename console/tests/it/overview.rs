@@ -52,6 +52,24 @@ async fn what_is_paused_limited_and_parked_is_visible_and_hostile_names_do_no_ha
 }
 
 #[tokio::test]
+async fn of_very_many_pauses_some_are_named_and_the_rest_is_counted() {
+    let deployment = Deployment::new().await;
+    sqlx::query(
+        "insert into controls (queue, scope, subject, paused, changed_at)
+         select 'sync', 'group', 'group ' || n, true, now() from generate_series(101, 123) as n",
+    )
+    .execute(&deployment.amzigo.database.pool)
+    .await
+    .expect("the rows fit");
+    let text = serving(&deployment).get("/").await.text;
+    contains(
+        &text,
+        &["Paused: group group 101 on sync.", "Paused: group group 120 on sync.", "… and 3 more: "],
+    );
+    assert!(!text.contains("group 121"), "{text}");
+}
+
+#[tokio::test]
 async fn deadlines_in_danger_are_counted_once_each_by_their_worst_level() {
     let deployment = Deployment::new().await;
     let ids = [SELLER, OTHER_SELLER].map(|seller| deployment.enqueue(seller, &["--deadline", "5m"]));

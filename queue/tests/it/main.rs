@@ -13,6 +13,7 @@ mod budgets_processes;
 mod budgets_together;
 mod cancel;
 mod claims;
+mod controls;
 mod dead;
 mod deadlines;
 mod delayed;
