@@ -130,6 +130,14 @@ impl RedisSide {
         }
     }
 
+    pub(crate) async fn obeys(&self, queue: Queue, controls: &Controls) -> RedisResult<bool> {
+        let mut told: BTreeMap<String, String> = self.connection().hgetall(self.keys(queue).head()).await?;
+        let open = told.remove("open").is_some();
+        told.retain(|field, _| field != "fence" && field != "epoch");
+        let wanted = controls.fields().into_iter().map(|(field, value)| (field, value.to_string()));
+        Ok(open && told == wanted.collect())
+    }
+
     pub(crate) async fn is_open(&self, queue: Queue) -> RedisResult<bool> {
         self.connection().hexists(self.keys(queue).head(), "open").await
     }

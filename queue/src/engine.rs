@@ -245,6 +245,17 @@ impl Engine {
         }
     }
 
+    /// Whether the queue is open and exactly these controls are in force.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn obeys(&self, queue: Queue, controls: &Controls) -> RedisResult<bool> {
+        match &self.side {
+            Side::Redis(side) => side.obeys(queue, controls).await,
+            Side::Memory(memory) => Ok(memory.with(queue, |state| state.obeys(controls))),
+        }
+    }
+
     /// Whether the controls of a queue are known.
     ///
     /// # Errors

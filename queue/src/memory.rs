@@ -203,6 +203,10 @@ impl MemoryQueue {
         self.wakes = true;
     }
 
+    pub(crate) fn obeys(&self, controls: &Controls) -> bool {
+        self.open && self.controls == *controls
+    }
+
     pub(crate) const fn is_open(&self) -> bool {
         self.open
     }

@@ -173,6 +173,7 @@ impl Pass {
         let engine = &self.engine;
         engine.control(queue, &Controls { group_limit: Some(1), ..Controls::default() }).await?;
         assert!(engine.is_open(queue).await?);
+        assert!(engine.obeys(queue, &Controls { group_limit: Some(1), ..Controls::default() }).await?);
         let jobs = envelopes("a", 3);
         self.push(queue, &jobs).await?;
         let worker = WorkerId::new();

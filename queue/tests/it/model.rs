@@ -143,7 +143,12 @@ impl Pair {
             Step::Heartbeat { worker } => drop(same!(self.heartbeat(QUEUE, self.workers[worker]))),
             Step::Rescue => drop(same!(self.rescue(QUEUE))),
             Step::Resign { worker } => drop(same!(self.resign(QUEUE, self.workers[worker]))),
-            Step::Control(controls) => same!(self.control(QUEUE, &controls)),
+            Step::Control(controls) => {
+                same!(self.control(QUEUE, &controls));
+                assert!(same!(self.obeys(QUEUE, &controls)));
+                let others = Controls { group_limit: Some(99), ..*controls };
+                assert!(!same!(self.obeys(QUEUE, &others)));
+            }
             Step::Recount => assert_eq!(same!(self.recount(QUEUE)), 0, "no note is ever stale by itself"),
             Step::RaiseFence { by } => same!(self.raise_fence(QUEUE, self.fence + by)),
             Step::Wait { ms } => self.clock.advance(Duration::from_millis(ms)),

@@ -4,14 +4,11 @@
 //! jobs are pushed; or the server was restarted or away, then it may have lost its last second, and a census finds what is
 //! missing. A census now and then heals what nobody thought of.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use chrono::TimeDelta;
 use jobs::catalog::CATALOG;
-use queue::{Controls, Queue, controls, outbox::RelayError, reconcile::put_back};
+use queue::{Queue, controls, outbox::RelayError, reconcile::put_back};
 use tokio::time::Instant;
 
 use crate::services::{Service, Services};
@@ -29,8 +26,6 @@ pub(super) struct Reconcile {
     services: Services,
     /// Which start of the server the last pass saw.
     server: Option<String>,
-    /// What Redis was told last.
-    controls: BTreeMap<Queue, Controls>,
     alert_until: Instant,
     next_census: Instant,
 }
@@ -39,13 +34,7 @@ impl Reconcile {
     pub(super) fn new(services: Services) -> Self {
         let now = Instant::now();
         // A new leader does not know what happened before it.
-        Self {
-            services,
-            server: None,
-            controls: BTreeMap::new(),
-            alert_until: now + ALERT_LASTS,
-            next_census: now,
-        }
+        Self { services, server: None, alert_until: now + ALERT_LASTS, next_census: now }
     }
 
     fn alert(&mut self) {
@@ -53,13 +42,12 @@ impl Reconcile {
         self.next_census = self.next_census.min(Instant::now() + ALERT);
     }
 
-    /// Tells Redis what is paused and limited, where that has changed or Redis has forgotten it.
-    async fn control(&mut self, queue: Queue) -> Result<(), RelayError> {
+    /// Tells Redis what is paused and limited, where it knows something else: asked each time, because others tell it too.
+    async fn control(&self, queue: Queue) -> Result<(), RelayError> {
         let mut wanted = CATALOG.controls(queue);
         controls::decided(&mut *self.services.pool.acquire().await?, queue, &mut wanted).await?;
-        if self.controls.get(&queue) != Some(&wanted) || !self.services.engine.is_open(queue).await? {
+        if !self.services.engine.obeys(queue, &wanted).await? {
             self.services.engine.control(queue, &wanted).await?;
-            self.controls.insert(queue, wanted);
         }
         Ok(())
     }
@@ -88,8 +76,6 @@ impl Reconcile {
     fn compare(&mut self, server: String) {
         if self.server.as_ref().is_some_and(|known| *known != server) {
             tracing::warn!("Redis was restarted or failed over; looking for what it lost");
-            // What it was told last may be among that.
-            self.controls.clear();
             self.alert();
         }
         self.server = Some(server);
