@@ -4,8 +4,8 @@
 --       each of payload version (0: any) and kind, with a newline before the first and after the last; empty for all
 -- Returns: fence token as a string, then the entries; an empty list when nothing may be taken.
 --
--- Redis calls: 7 and 2 for each group visited (at most 16 in a full claim from one ring), 4 more for each further ring;
--- where limits are in force, up to 5 more for each group.
+-- Redis calls: 9 and 2 for each group visited (at most 16 in a full claim from one ring), 5 more for each further ring;
+-- where limits are in force, up to 8 more for each group.
 local now, most, known = ARGV[1], tonumber(ARGV[4]), ARGV[5]
 local head = BASE .. HEAD
 
