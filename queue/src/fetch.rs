@@ -97,11 +97,15 @@ impl Fetcher {
     async fn deliver(&self, claimed: Claimed, mut permits: OwnedSemaphorePermit) {
         self.running.claimed(claimed.entries.iter().filter_map(|entry| Envelope::id_of(entry)).collect());
         let mut ended = Ended::default();
-        let mut envelopes = HashMap::with_capacity(claimed.entries.len());
+        // In the order of their turns; of two copies of a job, one.
+        let mut envelopes = Vec::with_capacity(claimed.entries.len());
+        let mut seen = HashSet::with_capacity(claimed.entries.len());
         for entry in &claimed.entries {
             match Envelope::decode(entry) {
                 Ok(envelope) => {
-                    envelopes.insert(envelope.id, envelope);
+                    if seen.insert(envelope.id) {
+                        envelopes.push(envelope);
+                    }
                 }
                 Err(error) => {
                     // The ledger still has the job; reconcile writes a good entry for it.
@@ -112,11 +116,12 @@ impl Fetcher {
             }
         }
         let Some(begun) = self.begin(claimed.fence, &envelopes).await else {
-            ended.handed_back = envelopes.into_keys().collect();
+            ended.handed_back = seen.into_iter().collect();
             self.end(&ended).await;
             return;
         };
-        for (id, envelope) in envelopes {
+        for envelope in envelopes {
+            let id = envelope.id;
             match begun.get(&id) {
                 Some(Begun::Run { attempts, deadline_at, trace, .. }) => {
                     let Some(permit) = permits.split(1) else {
@@ -168,8 +173,8 @@ impl Fetcher {
     }
 
     /// Begins in the ledger, however long Postgres is away; `None` at the hard stop.
-    async fn begin(&self, fence: i64, envelopes: &HashMap<JobId, Envelope>) -> Option<HashMap<JobId, Begun>> {
-        let ids: Vec<_> = envelopes.keys().copied().collect();
+    async fn begin(&self, fence: i64, envelopes: &[Envelope]) -> Option<HashMap<JobId, Begun>> {
+        let ids: Vec<_> = envelopes.iter().map(|envelope| envelope.id).collect();
         if ids.is_empty() {
             return Some(HashMap::new());
         }
@@ -191,7 +196,7 @@ impl Fetcher {
         &self,
         fence: i64,
         ids: &[JobId],
-        envelopes: &HashMap<JobId, Envelope>,
+        envelopes: &[Envelope],
     ) -> Result<HashMap<JobId, Begun>, Box<dyn std::error::Error + Send + Sync>> {
         let now = self.settings.engine.clock().now();
         let mut begun = self.settings.ledger.begin(self.worker, fence, ids, now).await?;
@@ -214,7 +219,8 @@ impl Fetcher {
                 |(id, at)| if *at == self.worker { !self.running.contains(*id) } else { !alive.contains(id) },
             )
             .map(|(id, at)| {
-                let kind = envelopes.get(&id).map_or("", |envelope| envelope.kind.as_str());
+                let of_job = envelopes.iter().find(|envelope| envelope.id == id);
+                let kind = of_job.map_or("", |envelope| envelope.kind.as_str());
                 (id, at, (self.settings.policy)(kind).max_crashes)
             })
             .collect();

@@ -186,3 +186,26 @@ async fn an_idle_worker_is_woken_by_a_push() {
     }
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn the_jobs_of_a_group_begin_in_the_order_of_their_birth() {
+    let works = Works::new().await;
+    let jobs: Vec<_> = (0..60).map(|_| job("a")).collect();
+    works.enqueue(&jobs).await;
+    let (sender, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    // One claim takes all, and this test has one thread: they begin as the claim hands them out.
+    let worker = works
+        .worker(64, move |run| {
+            let told = sender.send(run.id);
+            async move {
+                told.expect("the test listens");
+                Ok(Value::Null)
+            }
+        })
+        .await;
+    works.until_all(&jobs, "done").await;
+    worker.stop().await;
+    let mut order = Vec::new();
+    begun.recv_many(&mut order, 100).await;
+    assert_eq!(order, jobs.iter().map(|job| job.id).collect::<Vec<_>>());
+}
