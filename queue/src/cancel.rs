@@ -1,8 +1,9 @@
 //! Cancelling a job: at once while it waits, by asking while it runs.
 //!
-//! The worker hears of it within about a second and cancels [`Run::asked_to_stop`](crate::Run::asked_to_stop). A run that
-//! does not stop by itself within [`GRACE`] is dropped. Whatever it ends with but a success, the job is cancelled; if its
-//! worker is lost meanwhile, too. Asking twice is harmless.
+//! The worker hears of it within about a second and tells the run
+//! ([`Signals::asked_to_stop`](crate::Signals::asked_to_stop)). A run that does not stop by itself within [`GRACE`] is
+//! dropped. Whatever it ends with but a success, the job is cancelled; if its worker is lost meanwhile, too. Asking twice is
+//! harmless.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Controls of a queue: what is paused, how many may run at once, whose turns weigh more.
 //!
 //! The kinds' policies and the table `controls` say what is to be; Redis is told the whole of it at once
-//! ([`Engine::control`]) and obeys at the next claim. A queue of which Redis has not been told anything is closed: after a
-//! loss of its data nothing runs that was paused. Telling it twice is harmless.
+//! ([`Engine::control`](crate::Engine::control)) and obeys at the next claim. A queue of which Redis has not been told
+//! anything is closed: after a loss of its data nothing runs that was paused. Telling it twice is harmless.
 
 use std::collections::{BTreeMap, BTreeSet};
 

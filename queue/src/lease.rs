@@ -1,7 +1,8 @@
 //! Leases: a worker's time-limited right to running jobs.
 //!
-//! A worker holds all its jobs by one lease, renewed by one heartbeat. When it ends, [`Engine::rescue`] makes its jobs
-//! ready again. A lease is not what keeps a job from ending twice: the ledger does, by the fencing token of the claim.
+//! A worker holds all its jobs by one lease, renewed by one heartbeat. When it ends,
+//! [`Engine::rescue`](crate::Engine::rescue) makes its jobs ready again. A lease is not what keeps a job from ending twice:
+//! the ledger does, by the fencing token of the claim.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 

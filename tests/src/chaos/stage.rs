@@ -1,7 +1,7 @@
 //! What faults happen to: servers of the run's own, the ways to them, and the processes of ours, each of which is started
 //! again whenever it is gone, as a supervisor would.
 //!
-//! Everything that blocks happens on threads for that. Whatever a fault was doing when it was broken off, [`Stage::end`]
+//! Everything that blocks happens on threads for that. Whatever a fault was doing when it was broken off, [`end`]
 //! puts right before it stops all.
 
 use std::{
