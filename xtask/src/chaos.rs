@@ -4,10 +4,11 @@
 //! is chaos' alone, so that its last line is the last line. Ctrl-C is passed on to it, and it stops what it started.
 
 use xtask::process::{Forward, run as run_command};
+use xtask::services::{Service, install_programs};
 
 use crate::Ended;
 use crate::built::{build, exit_code, program};
-use crate::session::{Session, hush};
+use crate::session::{Session, hush, say};
 
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask chaos [--minutes M] [--seed N | --seeds FIRST..LAST] [ARGUMENTS OF CHAOS]
@@ -31,7 +32,7 @@ Examples:
   cargo xtask chaos --minutes 1 --seeds 1..10";
 
 pub(crate) fn run(session: &Session, arguments: &[String]) -> Ended {
-    session.services().install_programs()?;
+    install_programs(&Service::ALL, say)?;
     build(session)?;
     let mut command = program(session, "chaos", arguments)?;
     let status = run_command(&mut command, &session.interrupts, Forward::ToLeader)?;

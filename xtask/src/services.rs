@@ -185,19 +185,6 @@ impl Services {
             .collect())
     }
 
-    /// Installs the programs that this machine lacks, for whoever starts a [`RedisServer`] or [`PostgresServer`]. Starts nothing.
-    ///
-    /// # Errors
-    /// When they cannot be installed; then with what to do.
-    pub fn install_programs(&self) -> Result<()> {
-        let found = |service| match service {
-            Service::Redis => Redis::find().is_some(),
-            Service::Postgres => Postgres::find().is_some(),
-        };
-        let missing: Vec<_> = Service::ALL.into_iter().filter(|service| !found(*service)).collect();
-        if missing.is_empty() { Ok(()) } else { install::install(&missing, self.say) }
-    }
-
     /// Starts what is neither given nor running, by the first way that this machine offers.
     fn bring_up(&self, state: &mut State) -> Result<Urls> {
         let mut missing = Vec::new();
@@ -352,6 +339,20 @@ impl Services {
             password: &state.password,
         }
     }
+}
+
+/// Installs those of the programs that this machine lacks, for whoever starts a [`RedisServer`] or [`PostgresServer`]; says so
+/// first. Starts nothing.
+///
+/// # Errors
+/// When they cannot be installed; then with what to do.
+pub fn install_programs(services: &[Service], say: fn(&str)) -> Result<()> {
+    let found = |service: &Service| match service {
+        Service::Redis => Redis::find().is_some(),
+        Service::Postgres => Postgres::find().is_some(),
+    };
+    let missing: Vec<_> = services.iter().filter(|service| !found(service)).copied().collect();
+    if missing.is_empty() { Ok(()) } else { install::install(&missing, say) }
 }
 
 /// A program that came with this machine's Postgres server, as `psql` often does.

@@ -7,7 +7,7 @@ use runtime::{
     env::{Environment, ProcessEnvironment},
     redis::Redis,
 };
-use xtask::services::RedisServer;
+use xtask::services::{RedisServer, Service, install_programs};
 
 pub(crate) struct Server {
     pub(crate) url: String,
@@ -31,6 +31,7 @@ impl Server {
     pub(crate) async fn start() -> Self {
         let given = ProcessEnvironment.get("REDIS_URL");
         let own = given.is_none().then(|| {
+            install_programs(&[Service::Redis], |line| eprintln!("{line}")).expect("Redis can be installed");
             let folder = std::env::temp_dir().join(format!("engine-bench-{}", std::process::id()));
             RedisServer::start_in(&folder).expect("a Redis starts")
         });
