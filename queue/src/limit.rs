@@ -19,6 +19,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use redis::ScriptInvocation;
 use runtime::{clock::Clock, redis::Redis};
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::{keys::BudgetKeys, scripts};
@@ -54,7 +55,7 @@ pub enum Grant {
 }
 
 /// A budget as somebody looks at it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Level {
     /// Calls that could be made at once now, beside those that are set aside.
     pub calls: u64,

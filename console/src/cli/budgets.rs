@@ -66,17 +66,20 @@ fn table(seen: &[SellerBudget], now: DateTime<Utc>) -> String {
     let headings = ["seller", "operation", "calls now", "per second", "told until", "next free", "set aside"];
     let mut table = answer::table(&headings);
     for budget in seen {
-        let next =
-            if budget.next_free_at <= now { "now".to_owned() } else { answer::moment(budget.next_free_at) };
-        let told = budget.told_until.map_or_else(|| "(documented)".to_owned(), answer::moment);
+        let next = if budget.level.next_free_at <= now {
+            "now".to_owned()
+        } else {
+            answer::moment(budget.level.next_free_at)
+        };
+        let told = budget.level.told_until.map_or_else(|| "(documented)".to_owned(), answer::moment);
         table.add_row([
             answer::text(&budget.seller.to_string()),
             answer::text(budget.operation),
-            answer::text(&format!("{} of {}", budget.calls, budget.burst)),
-            answer::text(&budget.rate.to_string()),
+            answer::text(&format!("{} of {}", budget.level.calls, budget.level.burst)),
+            answer::text(&budget.level.rate.to_string()),
             answer::text(&told),
             answer::text(&next),
-            answer::text(&budget.set_aside.to_string()),
+            answer::text(&budget.level.set_aside.to_string()),
         ]);
     }
     table.trim_fmt()
