@@ -111,7 +111,7 @@ impl RedisSide {
         let keys = self.keys(queue);
         let mut connection = self.connection();
         let mut call = scripts::CONTROL.prepare_invoke();
-        call.key(keys.base());
+        call.key(keys.base()).arg(self.clock().now_ms());
         for (field, value) in controls.fields() {
             call.arg(field).arg(value);
         }
@@ -136,6 +136,10 @@ impl RedisSide {
         told.retain(|field, _| field != "fence" && field != "epoch");
         let wanted = controls.fields().into_iter().map(|(field, value)| (field, value.to_string()));
         Ok(open && told == wanted.collect())
+    }
+
+    pub(crate) async fn open_since(&self, queue: Queue) -> RedisResult<Option<i64>> {
+        self.connection().hget(self.keys(queue).head(), "open").await
     }
 
     pub(crate) async fn is_open(&self, queue: Queue) -> RedisResult<bool> {

@@ -239,7 +239,7 @@ impl Engine {
         match &self.side {
             Side::Redis(side) => side.control(queue, controls).await,
             Side::Memory(memory) => {
-                memory.with(queue, |state| state.control(controls));
+                memory.with(queue, |state| state.control(controls, self.clock.now_ms()));
                 Ok(())
             }
         }
@@ -289,13 +289,15 @@ impl Engine {
         }
     }
 
-    /// Since when the queue has had its data: it was lost before, or the queue is as old.
+    /// Since when the queue has been open, so that no run of its present data began before; `None` while it is closed.
     ///
     /// # Errors
     /// When Redis fails.
-    pub async fn data_since(&self, queue: Queue) -> RedisResult<Option<DateTime<Utc>>> {
-        let mark = self.epoch(queue).await?;
-        let ms = mark.as_deref().and_then(|mark| mark.split(' ').next()?.parse().ok());
+    pub async fn open_since(&self, queue: Queue) -> RedisResult<Option<DateTime<Utc>>> {
+        let ms = match &self.side {
+            Side::Redis(side) => side.open_since(queue).await?,
+            Side::Memory(memory) => memory.with(queue, |state| state.open_since()),
+        };
         Ok(ms.and_then(DateTime::from_timestamp_millis))
     }
 
@@ -304,7 +306,7 @@ impl Engine {
     /// # Errors
     /// When Redis fails.
     pub async fn mark_epoch(&self, queue: Queue) -> RedisResult<()> {
-        let mark = format!("{} {}", self.clock.now_ms(), Uuid::new_v4());
+        let mark = Uuid::new_v4().to_string();
         match &self.side {
             Side::Redis(side) => side.mark_epoch(queue, &mark).await,
             Side::Memory(memory) => {

@@ -16,7 +16,7 @@ use crate::{
     backend::{Claim, Settings},
     envelope::Envelope,
     lease::{Claimed, Ended, MAX_CLAIM},
-    ledger::Begun,
+    ledger::{Begun, CLOCK_SLACK},
     running::{Held, Running},
 };
 
@@ -227,7 +227,9 @@ impl Fetcher {
         if !lost.is_empty() {
             // Dropping the copy because it "runs" would be wrong now: that worker is lost.
             begun.retain(|id, _| !lost.iter().any(|(lost, ..)| lost == id));
-            let data_since = self.settings.engine.data_since(self.settings.queue).await?;
+            // Clocks of processes may differ a little; a run that began just before counts.
+            let open_since = self.settings.engine.open_since(self.settings.queue).await?;
+            let data_since = open_since.map(|at| at - CLOCK_SLACK);
             begun.extend(self.settings.ledger.take_over(self.worker, fence, &lost, data_since, now).await?);
         }
         Ok(begun)

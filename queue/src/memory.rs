@@ -69,7 +69,8 @@ type Ring = Vec<u8>;
 #[derive(Debug, Default)]
 pub(crate) struct MemoryQueue {
     pub(crate) epoch: Option<String>,
-    open: bool,
+    /// Since when it is open.
+    open: Option<i64>,
     controls: Controls,
     fence: i64,
     /// Rings that hold a group, with their pass.
@@ -117,7 +118,7 @@ impl MemoryQueue {
         known: &KnownKinds,
         now_ms: i64,
     ) -> Claimed {
-        if !self.open || self.controls.paused {
+        if self.open.is_none() || self.controls.paused {
             return Claimed::default();
         }
         let entries = self.take_turns(worker, most.min(MAX_CLAIM), known);
@@ -193,9 +194,9 @@ impl MemoryQueue {
         self.fence = self.fence.max(fence);
     }
 
-    pub(crate) fn control(&mut self, controls: &Controls) {
+    pub(crate) fn control(&mut self, controls: &Controls, now_ms: i64) {
         self.controls = controls.clone();
-        self.open = true;
+        self.open.get_or_insert(now_ms);
         let groups: Vec<_> = self.parked.keys().cloned().collect();
         for group in groups {
             self.unpark(&group);
@@ -204,10 +205,14 @@ impl MemoryQueue {
     }
 
     pub(crate) fn obeys(&self, controls: &Controls) -> bool {
-        self.open && self.controls == *controls
+        self.open.is_some() && self.controls == *controls
     }
 
     pub(crate) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(crate) const fn open_since(&self) -> Option<i64> {
         self.open
     }
 
@@ -256,7 +261,7 @@ impl MemoryQueue {
             .and_then(|(_, groups)| groups.iter().position(|group| group == place.group.as_bytes()));
         let count = |number: usize| number as u64;
         Standing {
-            open: self.open,
+            open: self.open.is_some(),
             queue_paused: self.controls.paused,
             kind_paused: self.controls.paused_kinds.contains(place.kind),
             group_paused: self.controls.paused_groups.contains(place.group),

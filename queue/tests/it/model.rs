@@ -146,6 +146,7 @@ impl Pair {
             Step::Control(controls) => {
                 same!(self.control(QUEUE, &controls));
                 assert!(same!(self.obeys(QUEUE, &controls)));
+                assert_eq!(same!(self.open_since(QUEUE)), Some(start()), "telling again opens nothing anew");
                 let others = Controls { group_limit: Some(99), ..*controls };
                 assert!(!same!(self.obeys(QUEUE, &others)));
             }
