@@ -142,10 +142,6 @@ impl RedisSide {
         self.connection().hget(self.keys(queue).head(), "open").await
     }
 
-    pub(crate) async fn is_open(&self, queue: Queue) -> RedisResult<bool> {
-        self.connection().hexists(self.keys(queue).head(), "open").await
-    }
-
     pub(crate) async fn recount(&self, queue: Queue) -> RedisResult<usize> {
         let keys = self.keys(queue);
         let mut connection = self.connection();

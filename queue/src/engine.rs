@@ -261,10 +261,7 @@ impl Engine {
     /// # Errors
     /// When Redis fails.
     pub async fn is_open(&self, queue: Queue) -> RedisResult<bool> {
-        match &self.side {
-            Side::Redis(side) => side.is_open(queue).await,
-            Side::Memory(memory) => Ok(memory.with(queue, |state| state.is_open())),
-        }
+        Ok(self.open_since(queue).await?.is_some())
     }
 
     /// Corrects the notes of who runs within limits. Returns how many were stale: 0, unless Redis failed over.
@@ -388,17 +385,6 @@ impl Engine {
         match &self.side {
             Side::Redis(side) => side.depth(queue).await,
             Side::Memory(memory) => Ok(memory.with(queue, |state| state.depth())),
-        }
-    }
-
-    /// Whether Redis answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> RedisResult<()> {
-        match &self.side {
-            Side::Redis(side) => side.ping().await,
-            Side::Memory(_) => Ok(()),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     Catalog, JobId,
     deadline::{Level, Outlook, outlook},
     run_times::RunTimes,
-    watch::{Row, policy_of},
+    watch::Row,
 };
 
 /// A job that must be done by a moment, and is not at a good end.
@@ -149,7 +149,7 @@ async fn look<C: Send + Sync + 'static>(
     row: &Row,
     now: DateTime<Utc>,
 ) -> Result<Outlook, sqlx::Error> {
-    let policy = policy_of(catalog, &row.kind);
+    let policy = catalog.policy(&row.kind);
     let run_time = run_times.get(connection, &row.kind, &policy, now).await?;
     Ok(outlook(&row.subject(), run_time, &policy, now))
 }

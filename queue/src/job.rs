@@ -347,6 +347,12 @@ impl<C: Send + Sync + 'static> Catalog<C> {
         }
     }
 
+    /// The policy of a kind; for one that this release does not know, any: none of its runs gets far.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Policy {
+        self.get(name).map_or(const { Policy::sync() }, |kind| kind.policy)
+    }
+
     /// All kinds, in the order of the catalog.
     pub fn iter(&self) -> impl Iterator<Item = &Kind<C>> {
         self.kinds.iter()

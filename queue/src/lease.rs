@@ -228,7 +228,8 @@ impl RedisSide {
     }
 }
 
-fn lease_ms() -> i64 {
+/// As the scripts take it.
+pub(crate) fn lease_ms() -> i64 {
     i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     Controls, JobId, KnownKinds, WorkerId,
     envelope::{self, Envelope},
     explain::{Place, Standing},
-    lease::{Claimed, Ended, LEASE, MAX_CLAIM, Rescued},
+    lease::{Claimed, Ended, MAX_CLAIM, Rescued, lease_ms},
     policy::Queue,
     ready::Depth,
     scripts::MAX_IDS,
@@ -208,10 +208,6 @@ impl MemoryQueue {
         self.open.is_some() && self.controls == *controls
     }
 
-    pub(crate) const fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     pub(crate) const fn open_since(&self) -> Option<i64> {
         self.open
     }
@@ -283,10 +279,6 @@ impl MemoryQueue {
             workers: count(self.workers.len()),
         }
     }
-}
-
-fn lease_ms() -> i64 {
-    i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Ring and group of the lane of an entry.

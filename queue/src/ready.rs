@@ -83,10 +83,6 @@ impl RedisSide {
     pub(crate) async fn rings(&self, queue: Queue) -> RedisResult<Vec<Vec<u8>>> {
         self.connection().zrange(self.keys(queue).rings(), 0, -1).await
     }
-
-    pub(crate) async fn ping(&self) -> RedisResult<()> {
-        self.connection().ping::<()>().await
-    }
 }
 
 /// A moment as the scripts take it. Rounded up: a job that comes a fraction of a millisecond before the slot that a budget

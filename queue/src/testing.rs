@@ -10,7 +10,7 @@ use runtime::clock::{Clock, FakeClock};
 use serde_json::Value;
 
 use crate::{
-    Catalog, Controls, Engine, Failure, Job, JobId, KnownKinds, Policy, Queue, Run, Signals, State, WorkerId,
+    Catalog, Controls, Engine, Failure, Job, JobId, KnownKinds, Queue, Run, Signals, State, WorkerId,
     envelope::Envelope,
     lease::{Ended, MAX_CLAIM},
     ledger::{Begun, Ledger, Settled},
@@ -262,11 +262,11 @@ impl<C: Send + Sync + 'static> TestEngine<C> {
     }
 
     async fn verdict(&self, envelope: &Envelope, run: Run, attempts: i32) -> Verdict {
-        let kind = self.catalog.get(&envelope.kind);
-        let policy = kind.map_or(Policy::sync(), |kind| kind.policy);
+        let policy = self.catalog.policy(&envelope.kind);
+        let kind = self.catalog.kind_to_run(&envelope.kind, run.version, self.clock.now());
         let result = match (kind, serde_json::from_slice::<Value>(&envelope.payload)) {
-            (Some(kind), Ok(payload)) => kind.execute(Arc::clone(&self.context), payload, run).await,
-            (None, _) => Err(Failure::reject(self.catalog.unknown(&envelope.kind))),
+            (Ok(kind), Ok(payload)) => kind.execute(Arc::clone(&self.context), payload, run).await,
+            (Err(ended), _) => Err(ended),
             (_, Err(error)) => Err(Failure::reject(error)),
         };
         // No chance in tests: the delay is the full one.

@@ -25,7 +25,7 @@ use crate::{
     failure::chain,
     ledger::NEXT_ATTEMPT,
     limit::{Budget, Budgets},
-    policy::{Policy, Priority, Queue},
+    policy::{Priority, Queue},
     run_times::RunTimes,
     state::State,
 };
@@ -73,11 +73,6 @@ pub struct Passed {
     pub escalated: Vec<Escalated>,
     /// Whether more is due than one pass looks at.
     pub more: bool,
-}
-
-/// The policy of a kind, and of one that this release does not know.
-pub(crate) fn policy_of<C: Send + Sync + 'static>(catalog: &Catalog<C>, kind: &str) -> Policy {
-    catalog.get(kind).map_or(const { Policy::sync() }, |known| known.policy)
 }
 
 /// A job whose moment to be looked at has come.
@@ -238,7 +233,7 @@ impl<C: Send + Sync + 'static> Watch<C> {
             if let Some(free_at) = &free_at {
                 row.budgets_free_at = free_at.get(&row.id).copied();
             }
-            let policy = policy_of(self.catalog, &row.kind);
+            let policy = self.catalog.policy(&row.kind);
             let run_time = self.run_times.get(&mut transaction, &row.kind, &policy, now).await?;
             let subject = row.subject();
             changes.add(&row, &subject, outlook(&subject, run_time, &policy, now), now);

@@ -215,7 +215,7 @@ impl Pass {
 
     /// What a process does beside its work.
     pub(crate) async fn beside_once(&self) -> anyhow::Result<()> {
-        self.engine.ping().await?;
+        redis::cmd("PING").exec_async(&mut self.redis.connection()).await?;
         assert!(!self.engine.server_run().await?.is_empty());
         let stop = CancellationToken::new();
         let clock = RedisClock::follow(&self.redis, stop.clone()).await?;

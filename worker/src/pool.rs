@@ -8,7 +8,7 @@ use apalis_core::worker::builder::WorkerBuilder;
 use futures::future::try_join_all;
 use jobs::context::Context;
 use queue::{
-    Catalog, Engine, Policy, Queue,
+    Catalog, Engine, Queue,
     backend::{Backend, Settings},
     ledger::Ledger,
     wake::Wakes,
@@ -52,7 +52,7 @@ impl Pools {
             engine: self.engine.clone(),
             ledger: self.ledger.clone(),
             wakes: self.wakes.clone(),
-            policy: Arc::new(move |kind| catalog.get(kind).map_or(Policy::sync(), |kind| kind.policy)),
+            policy: Arc::new(move |kind| catalog.policy(kind)),
             shutdown: self.shutdown.clone(),
             beat: self.loops.add(queue.name(), LONGEST_TURN),
         });

@@ -10,6 +10,7 @@ use std::{
 
 use queue::{
     Catalog, Controls, Failure, Job, Kind, Outcome, Policy, Priority, Queue, Run, State,
+    job::Retired,
     outbox::{Cause, NewJob},
     testing::TestEngine,
 };
@@ -100,4 +101,18 @@ async fn pauses_priorities_and_delays_are_the_engines_own() {
     system.control(Queue::Sync, &Controls::default()).await;
     assert_eq!(system.drain().await, 2);
     assert!(ids.iter().all(|id| system.job(*id).state == State::Done));
+}
+
+#[tokio::test]
+async fn a_retired_kind_and_an_unknown_version_end_as_at_a_worker() {
+    let retired = Retired { name: "count_boxes", queue: Queue::Sync };
+    let catalog = Catalog::new(vec![Kind::of::<CountStock>()]).with_retired(vec![retired]);
+    let system = TestEngine::new(catalog, Arc::new(Shelf::default()));
+    let job = |kind| NewJob::raw(kind, Queue::Sync, "1", serde_json::json!({}), Cause::Cli);
+    let old = system.enqueue_new(job("count_boxes")).await;
+    let newer = system.enqueue_new(NewJob { version: 2, ..job("count_stock") }).await;
+    system.drain_all().await;
+    let ended = system.job(old);
+    assert_eq!((ended.state, ended.errors), (State::Cancelled, vec!["the kind was retired".to_owned()]));
+    assert_eq!(system.job(newer).state, State::Ready, "it waits for a worker that knows it");
 }
