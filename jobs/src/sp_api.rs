@@ -4,12 +4,17 @@
 
 pub mod answer;
 pub mod auth;
+pub mod budgets;
 pub mod client;
+pub mod error;
+pub mod marketplaces;
 pub mod operations;
 pub mod orders;
 pub mod regions;
+pub mod request;
 pub mod solicitations;
 
-pub use client::{CallError, Permit, SpApi};
+pub use client::{Permit, SpApi};
+pub use error::CallError;
 pub use operations::Operation;
 pub use regions::Region;

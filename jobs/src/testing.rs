@@ -213,7 +213,7 @@ impl Shop {
 
     /// Uses up the seller's budget of an operation, as other jobs do.
     pub(crate) async fn use_up(&self, operation: Operation) {
-        let budgets = [sp_api::client::budget(self.seller, operation)];
+        let budgets = [sp_api::budgets::budget(self.seller, operation)];
         // Some more than the burst, so that the next one waits longer than is waited within a run.
         for other in 0..budgets[0].burst + 3 {
             self.budgets.ask(&budgets, &format!("another job {other}")).await.expect("Redis is there");

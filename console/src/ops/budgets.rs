@@ -1,7 +1,7 @@
 //! Budgets of sellers at Amazon: how many calls there are now, and which rate holds. Reads only.
 
 use jobs::{
-    sp_api::{Operation, client::budget},
+    sp_api::{Operation, budgets::budget},
     store::sellers::SellerId,
 };
 use queue::limit::{BudgetError, Budgets, Level, MAX_TOGETHER};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobs::sp_api::{Operation, client::budget};
+use jobs::sp_api::{Operation, budgets::budget};
 use queue::limit::{Budgets, Grant};
 use runtime::clock::SystemClock;
 use serde_json::json;

@@ -21,7 +21,8 @@ use crate::{
     sp_api::{
         CallError, Operation,
         answer::Refusal,
-        client::{Request, Success, budget},
+        budgets::budget,
+        request::{Request, Success},
         solicitations::{self, OrderId},
     },
     store::{

@@ -20,7 +20,7 @@ use crate::{
     sp_api::{
         Operation,
         answer::Refusal,
-        client::budget,
+        budgets::budget,
         orders::{OrdersPage, SearchOrders},
     },
     store::{

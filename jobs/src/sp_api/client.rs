@@ -5,17 +5,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
-use queue::{
-    Failure,
-    limit::{Budget, BudgetError, Budgets, Grant},
-};
+use queue::limit::{Budgets, Grant};
 use reqwest::{Method, Response, StatusCode, header::HeaderMap};
 use runtime::{
     clock::Clock,
     secret::{ExposeSecret, SecretString},
 };
-use thiserror::Error;
 use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 
@@ -24,7 +19,10 @@ use crate::{
     sp_api::{
         answer::{Refusal, classify},
         auth::{AuthError, Tokens},
+        budgets::{budget, budgets},
+        error::CallError,
         operations::Operation,
+        request::{Request, Success},
     },
     store::sellers::{Seller, SellerId},
 };
@@ -34,8 +32,6 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// How often a rate that Amazon keeps telling is written down again; so long, after Redis lost its data, the usual rate
 /// holds.
 const REMEMBER_RATE: Duration = Duration::from_secs(60);
-/// How long to wait when our own credentials are refused: a person must act.
-const CREDENTIALS_WAIT: Duration = Duration::from_secs(300);
 /// How long a request may still be under way after we have given it up.
 const ON_THE_WIRE: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are read.
@@ -44,126 +40,12 @@ const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 const USER_AGENT: &str =
     concat!("Amzigo/", env!("CARGO_PKG_VERSION"), " (Language=Rust/1.95; Platform=Linux)");
 
-/// A request to Amazon. Made only by the modules of the operations.
-#[derive(Debug)]
-pub struct Request {
-    pub(super) operation: Operation,
-    pub(super) path: String,
-    pub(super) query: Vec<(&'static str, String)>,
-}
-
 /// The right to make one call of an operation for a seller now.
 #[derive(Debug)]
 #[must_use = "a permit takes a call from the budget"]
 pub struct Permit {
     seller: SellerId,
     operation: Operation,
-}
-
-/// A success.
-#[derive(Debug)]
-pub struct Success {
-    /// The body.
-    pub body: Vec<u8>,
-    /// Amazon's id of the request, for its support.
-    pub request_id: Option<String>,
-}
-
-/// Why a call did not succeed. Says nothing about what was asked: ids and bodies stay out of errors.
-#[derive(Debug, Error)]
-pub enum CallError {
-    /// The budget is empty until then.
-    #[error("the budget of {} is empty", .operation.entry().name)]
-    Wait {
-        /// Whose budget.
-        operation: Operation,
-        /// Until when.
-        until: DateTime<Utc>,
-    },
-    /// No token.
-    #[error("could not get an access token")]
-    Auth(#[from] AuthError),
-    /// Amazon answered and refused.
-    #[error("{} was refused with status {status}{}", .operation.entry().name, request_id_words(.request_id))]
-    Refused {
-        /// What was called.
-        operation: Operation,
-        /// The HTTP status.
-        status: u16,
-        /// What it means.
-        #[source]
-        refusal: Refusal,
-        /// Amazon's id of the request, for its support.
-        request_id: Option<String>,
-    },
-    /// The request never left: nothing happened at Amazon.
-    #[error("could not reach Amazon for {}", .operation.entry().name)]
-    NotSent {
-        /// What was to be called.
-        operation: Operation,
-        /// What failed.
-        #[source]
-        cause: reqwest::Error,
-    },
-    /// The request left, but no whole answer came: whether Amazon did what was asked is unknown.
-    #[error("no whole answer to {}: {why}", .operation.entry().name)]
-    NoAnswer {
-        /// What was called.
-        operation: Operation,
-        /// What failed.
-        why: String,
-    },
-    /// Not in the closed list: a bug of ours, stopped before the socket.
-    #[error("the request is not one that we may make")]
-    NotAllowed,
-    /// Redis failed.
-    #[error("could not ask the budget")]
-    Budget(#[from] BudgetError),
-}
-
-fn request_id_words(id: &Option<String>) -> String {
-    id.as_ref().map(|id| format!(" (request {id})")).unwrap_or_default()
-}
-
-impl CallError {
-    /// What Amazon's refusal means, if it was one.
-    #[must_use]
-    pub const fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::Refused { refusal, .. } => Some(*refusal),
-            _ => None,
-        }
-    }
-
-    /// Whether Amazon may have done what was asked although no success was seen.
-    #[must_use]
-    pub const fn ambiguous(&self) -> bool {
-        matches!(self, Self::NoAnswer { .. } | Self::Refused { refusal: Refusal::AmazonFailed, .. })
-    }
-
-    /// What a job does about it, where the kind has no better idea.
-    #[must_use]
-    pub fn into_failure(self, now: DateTime<Utc>) -> Failure {
-        match self {
-            Self::Wait { operation, until } => {
-                Failure::snooze(until, format!("budget {}", operation.entry().name))
-            }
-            Self::Auth(AuthError::OurCredentials) => {
-                metrics::counter!("amazon_credentials_refused_total").increment(1);
-                tracing::error!(
-                    "Amazon refuses our credentials: no seller can be served until they are right"
-                );
-                Failure::snooze(now + CREDENTIALS_WAIT, "our credentials at Amazon")
-            }
-            Self::Auth(AuthError::GrantRefused)
-            | Self::NotAllowed
-            | Self::Refused {
-                refusal: Refusal::InvalidInput | Refusal::AccessDenied | Refusal::NotFound,
-                ..
-            } => Failure::reject(self),
-            other => Failure::retry(other),
-        }
-    }
 }
 
 /// Amazon's Selling Partner API for all sellers.
@@ -219,9 +101,9 @@ impl SpApi {
         operation: Operation,
         ticket: &str,
     ) -> Result<Permit, CallError> {
-        let budget = budget(seller.id, operation);
+        let budgets = budgets(seller.id, seller.region, operation);
         loop {
-            match self.budgets.ask(std::slice::from_ref(&budget), ticket).await? {
+            match self.budgets.ask(&budgets, ticket).await? {
                 Grant::Now => return Ok(Permit { seller: seller.id, operation }),
                 Grant::At { moment: until, .. } => {
                     let wait = (until - self.clock.now()).to_std().unwrap_or_default();
@@ -295,14 +177,16 @@ impl SpApi {
         let operation = request.operation;
         let (method, url) = self.address(seller, request)?;
         let started = Instant::now();
-        let sent = self
+        let building = self
             .http
             .request(method, url)
             .query(&request.query)
             .header("x-amz-access-token", token.expose_secret())
-            .header("accept", "application/json")
-            .send()
-            .await;
+            .header("accept", "application/json");
+        let sent = match &request.body {
+            Some(body) => building.json(body).send().await,
+            None => building.send().await,
+        };
         let response = match sent {
             Ok(response) => response,
             Err(error) => {
@@ -381,17 +265,6 @@ impl SpApi {
             Ok(()) => drop(rates.insert(budget.name, (rate.to_bits(), Instant::now()))),
             Err(error) => tracing::warn!(%error, "could not move a budget's rate"),
         }
-    }
-}
-
-/// The budget of an operation for a seller: Amazon's usage plan, less what is kept back.
-pub fn budget(seller: SellerId, operation: Operation) -> Budget {
-    let entry = operation.entry();
-    Budget {
-        name: format!("{}:{seller}", entry.name),
-        rate: entry.plan.rate,
-        // One call of the burst is kept back: calls arrive at Amazon less evenly than they leave here.
-        burst: entry.plan.burst.saturating_sub(1).max(1),
     }
 }
 
@@ -524,7 +397,7 @@ mod tests {
                 "//127.0.0.2/orders/2026-01-01/orders",
                 "http://127.0.0.2/orders/2026-01-01/orders",
             ] {
-                let request = Request { operation, path: path.to_owned(), query: Vec::new() };
+                let request = Request { path: path.to_owned(), ..Request::new(operation) };
                 let error = call(&shop, &shop.context.sp_api, &request).await.expect_err("it is refused");
                 assert!(matches!(error, CallError::NotAllowed), "{path}: {error:?}");
                 shop.clock.advance(chrono::TimeDelta::minutes(5));

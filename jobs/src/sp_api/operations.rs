@@ -32,7 +32,7 @@ impl Role {
     }
 }
 
-/// Amazon's default usage plan of an operation, for one application and one selling partner.
+/// A rate limit of Amazon's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UsagePlan {
     /// Calls per second in the long run.
@@ -41,15 +41,66 @@ pub struct UsagePlan {
     pub burst: u32,
 }
 
+/// Where numbers of Amazon's were read, and when they were true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// The document.
+    pub document: &'static str,
+    /// Its date, or when it was read.
+    pub date: &'static str,
+}
+
+/// Where the default usage plans come from.
+pub const PLANS: Source = Source { document: "Amazon's API models, commit 34dc93fe45f3", date: "2026-08-05" };
+/// Where the limits for all of an application's calls come from. Amazon names none for the other operations.
+pub const APPLICATION_PLANS: Source =
+    Source { document: "Amazon's page \"Catalog Items API rate limits\"", date: "2026-11-23" };
+
+/// Who is served by a call, and whose authorisation goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// A seller.
+    Seller,
+    /// Our application itself, with this scope and without any seller.
+    Application(&'static str),
+}
+
+/// Scope of the calls about where notifications go.
+const NOTIFICATIONS: &str = "sellingpartnerapi::notifications";
+
 /// Everything we may call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
+    /// Sellers API v1: where the seller sells.
+    GetMarketplaceParticipations,
     /// Orders API 2026-01-01: a page of orders.
     SearchOrders,
+    /// FBA Inventory API v1: a page of stock.
+    GetInventorySummaries,
+    /// Listings Items API 2021-08-01: a page of the seller's listings.
+    SearchListingsItems,
+    /// Catalog Items API 2022-04-01: sales ranks of up to twenty products.
+    SearchCatalogItems,
+    /// Sales API v1: what was sold, by day.
+    GetOrderMetrics,
+    /// Reports API 2021-06-30: asks for a report.
+    CreateReport,
+    /// Reports API 2021-06-30: how far a report is.
+    GetReport,
+    /// Reports API 2021-06-30: where a report's document is.
+    GetReportDocument,
     /// Solicitations API v1: what may be asked of an order's buyer now.
     GetSolicitationActions,
     /// Solicitations API v1: asks an order's buyer for a review, in Amazon's words.
     RequestReview,
+    /// Notifications API v1: the queues of ours that Amazon knows.
+    GetDestinations,
+    /// Notifications API v1: tells Amazon of a queue of ours.
+    CreateDestination,
+    /// Notifications API v1: whether a seller's notices of a type come to us.
+    GetSubscription,
+    /// Notifications API v1: lets a seller's notices of a type come to us.
+    CreateSubscription,
 }
 
 /// A row of the table of operations.
@@ -61,52 +112,213 @@ pub struct Entry {
     pub method: &'static str,
     /// Path; `{}` stands for one id.
     pub path: &'static str,
+    /// Who is served.
+    pub caller: Caller,
     /// Any one of them suffices.
     pub roles: &'static [Role],
-    /// Amazon's usage plan. Source: Amazon's API models, commit 34dc93fe of 2026-08-05. Moved by the rate header.
+    /// Amazon's default usage plan for one application and one selling partner ([`PLANS`]). Moved by the rate header.
     pub plan: UsagePlan,
+    /// Amazon's limit for all calls of one application in a region, where it names one ([`APPLICATION_PLANS`]).
+    pub application_plan: Option<UsagePlan>,
     /// Why we call it, for the page that says so.
     pub why: &'static str,
 }
 
+const ANY_OF_OURS: &[Role] = &[
+    Role::SellingPartnerInsights,
+    Role::BuyerCommunication,
+    Role::ProductListing,
+    Role::InventoryAndOrderTracking,
+];
+const PRODUCT_LISTING: &[Role] = &[Role::ProductListing];
+const SELLING_PARTNER_INSIGHTS: &[Role] = &[Role::SellingPartnerInsights];
+const INVENTORY_AND_ORDER_TRACKING: &[Role] = &[Role::InventoryAndOrderTracking];
+
+const fn plan(rate: f64, burst: u32) -> UsagePlan {
+    UsagePlan { rate, burst }
+}
+
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SearchOrders, Self::GetSolicitationActions, Self::RequestReview];
+    pub const ALL: [Self; 15] = [
+        Self::GetMarketplaceParticipations,
+        Self::SearchOrders,
+        Self::GetInventorySummaries,
+        Self::SearchListingsItems,
+        Self::SearchCatalogItems,
+        Self::GetOrderMetrics,
+        Self::CreateReport,
+        Self::GetReport,
+        Self::GetReportDocument,
+        Self::GetSolicitationActions,
+        Self::RequestReview,
+        Self::GetDestinations,
+        Self::CreateDestination,
+        Self::GetSubscription,
+        Self::CreateSubscription,
+    ];
 
     /// Its row of the table.
     #[must_use]
     pub const fn entry(self) -> Entry {
         match self {
+            Self::GetMarketplaceParticipations => Entry {
+                name: "getMarketplaceParticipations",
+                method: "GET",
+                path: "/sellers/v1/marketplaceParticipations",
+                caller: Caller::Seller,
+                roles: ANY_OF_OURS,
+                plan: plan(0.016, 15),
+                application_plan: None,
+                why: "Where the seller sells, so that only that is synced.",
+            },
             Self::SearchOrders => Entry {
                 name: "searchOrders",
                 method: "GET",
                 path: "/orders/2026-01-01/orders",
-                roles: &[
-                    Role::SellingPartnerInsights,
-                    Role::BuyerCommunication,
-                    Role::ProductListing,
-                    Role::InventoryAndOrderTracking,
-                ],
-                plan: UsagePlan { rate: 0.0056, burst: 20 },
+                caller: Caller::Seller,
+                roles: ANY_OF_OURS,
+                plan: plan(0.0056, 20),
+                application_plan: None,
                 why: "Order status and delivery windows, without anything about the buyer.",
+            },
+            Self::GetInventorySummaries => Entry {
+                name: "getInventorySummaries",
+                method: "GET",
+                path: "/fba/inventory/v1/summaries",
+                caller: Caller::Seller,
+                roles: PRODUCT_LISTING,
+                plan: plan(2.0, 2),
+                application_plan: None,
+                why: "How much of each product Amazon has in store for the seller.",
+            },
+            Self::SearchListingsItems => Entry {
+                name: "searchListingsItems",
+                method: "GET",
+                path: "/listings/2021-08-01/items/{}",
+                caller: Caller::Seller,
+                roles: PRODUCT_LISTING,
+                plan: plan(5.0, 5),
+                application_plan: None,
+                why: "The seller's listings, their status and what Amazon finds wrong with them, without prices.",
+            },
+            Self::SearchCatalogItems => Entry {
+                name: "searchCatalogItems",
+                method: "GET",
+                path: "/catalog/2022-04-01/items",
+                caller: Caller::Seller,
+                roles: PRODUCT_LISTING,
+                plan: plan(2.0, 2),
+                application_plan: Some(plan(500.0, 500)),
+                why: "Sales ranks of the seller's products, twenty a call.",
+            },
+            Self::GetOrderMetrics => Entry {
+                name: "getOrderMetrics",
+                method: "GET",
+                path: "/sales/v1/orderMetrics",
+                caller: Caller::Seller,
+                roles: &[Role::InventoryAndOrderTracking, Role::ProductListing],
+                plan: plan(0.5, 15),
+                application_plan: None,
+                why: "Units and orders by day, and by day and product.",
+            },
+            Self::CreateReport => Entry {
+                name: "createReport",
+                method: "POST",
+                path: "/reports/2021-06-30/reports",
+                caller: Caller::Seller,
+                roles: SELLING_PARTNER_INSIGHTS,
+                plan: plan(0.0167, 15),
+                application_plan: None,
+                why: "Asks for the reports on account health and seller feedback; no other type can be asked for.",
+            },
+            Self::GetReport => Entry {
+                name: "getReport",
+                method: "GET",
+                path: "/reports/2021-06-30/reports/{}",
+                caller: Caller::Seller,
+                roles: SELLING_PARTNER_INSIGHTS,
+                plan: plan(2.0, 15),
+                application_plan: None,
+                why: "Whether a report that we asked for is ready.",
+            },
+            Self::GetReportDocument => Entry {
+                name: "getReportDocument",
+                method: "GET",
+                path: "/reports/2021-06-30/documents/{}",
+                caller: Caller::Seller,
+                roles: SELLING_PARTNER_INSIGHTS,
+                plan: plan(0.0167, 15),
+                application_plan: None,
+                why: "Where a report that is ready can be fetched.",
             },
             Self::GetSolicitationActions => Entry {
                 name: "getSolicitationActionsForOrder",
                 method: "GET",
                 path: "/solicitations/v1/orders/{}",
-                roles: &[Role::ProductListing],
-                plan: UsagePlan { rate: 1.0, burst: 5 },
+                caller: Caller::Seller,
+                roles: PRODUCT_LISTING,
+                plan: plan(1.0, 5),
+                application_plan: None,
                 why: "Whether Amazon offers a review request for an order.",
             },
             Self::RequestReview => Entry {
                 name: "createProductReviewAndSellerFeedbackSolicitation",
                 method: "POST",
                 path: "/solicitations/v1/orders/{}/solicitations/productReviewAndSellerFeedback",
-                roles: &[Role::ProductListing],
-                plan: UsagePlan { rate: 1.0, burst: 5 },
+                caller: Caller::Seller,
+                roles: PRODUCT_LISTING,
+                plan: plan(1.0, 5),
+                application_plan: None,
                 why: "Asks the buyer of an order for a review, once, in Amazon's words.",
             },
+            Self::GetDestinations => Entry {
+                name: "getDestinations",
+                method: "GET",
+                path: "/notifications/v1/destinations",
+                caller: Caller::Application(NOTIFICATIONS),
+                roles: INVENTORY_AND_ORDER_TRACKING,
+                plan: plan(1.0, 5),
+                application_plan: None,
+                why: "Whether Amazon knows our queue for notices.",
+            },
+            Self::CreateDestination => Entry {
+                name: "createDestination",
+                method: "POST",
+                path: "/notifications/v1/destinations",
+                caller: Caller::Application(NOTIFICATIONS),
+                roles: INVENTORY_AND_ORDER_TRACKING,
+                plan: plan(1.0, 5),
+                application_plan: None,
+                why: "Tells Amazon of our queue for notices.",
+            },
+            Self::GetSubscription => Entry {
+                name: "getSubscription",
+                method: "GET",
+                path: "/notifications/v1/subscriptions/{}",
+                caller: Caller::Seller,
+                roles: INVENTORY_AND_ORDER_TRACKING,
+                plan: plan(1.0, 5),
+                application_plan: None,
+                why: "Whether a seller's notices of changed orders and finished reports come to us.",
+            },
+            Self::CreateSubscription => Entry {
+                name: "createSubscription",
+                method: "POST",
+                path: "/notifications/v1/subscriptions/{}",
+                caller: Caller::Seller,
+                roles: INVENTORY_AND_ORDER_TRACKING,
+                plan: plan(1.0, 5),
+                application_plan: None,
+                why: "Lets a seller's notices of changed orders and finished reports come to us; no other type can be subscribed to.",
+            },
         }
+    }
+
+    /// Its path with this id in the place of `{}`. Whether the id fits there is looked at right before the socket.
+    #[must_use]
+    pub(super) fn path(self, id: &str) -> String {
+        self.entry().path.replace("{}", id)
     }
 
     /// The operation that a request is, if it is one of ours.
@@ -119,20 +331,25 @@ impl Operation {
     }
 }
 
-/// `{}` stands for one segment of letters, digits and dashes: nothing that a server could read as another path.
+/// `{}` stands for one segment that no server could read as another path.
 fn matches_template(template: &str, path: &str) -> bool {
     let mut actual = path.split('/');
     let fits = template.split('/').all(|expected| {
-        actual.next().is_some_and(|segment| {
-            if expected == "{}" {
-                !segment.is_empty()
-                    && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            } else {
-                segment == expected
-            }
-        })
+        actual.next().is_some_and(
+            |segment| {
+                if expected == "{}" { is_id(segment) } else { segment == expected }
+            },
+        )
     });
     fits && actual.next().is_none()
+}
+
+/// Whether it is letters, digits, dashes, underscores and single dots between them, as Amazon's ids are.
+fn is_id(segment: &str) -> bool {
+    segment.split('.').all(|part| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    })
 }
 
 #[cfg(test)]
@@ -153,7 +370,7 @@ mod tests {
         for operation in Operation::ALL {
             let entry = operation.entry();
             let method = entry.method.parse().expect("a method");
-            let path = entry.path.replace("{}", "123-1234567-1234567");
+            let path = operation.path("123-1234567-1234567");
             assert_eq!(Operation::of_request(&method, &path), Some(operation));
             assert!(!entry.roles.is_empty(), "{} needs a role", entry.name);
         }
@@ -167,6 +384,9 @@ mod tests {
             "/orders/v0/orders",
             "/solicitations/v1/orders/",
             "/solicitations/v1/orders/%2e%2e",
+            "/solicitations/v1/orders/..",
+            "/reports/2021-06-30/reports/.",
+            "/reports/2021-06-30/documents/amzn1..id",
             "/solicitations/v1/orders/1/2",
             "/products/pricing/v0/price",
             "/finances/v0/financialEvents",
@@ -223,16 +443,15 @@ mod tests {
         let offered = everything_amazon_offers();
         let ours = |(method, path): &(Method, String)| Operation::of_request(method, path).is_some();
         let mut taken: Vec<_> = offered.iter().filter(|request| ours(request)).collect();
-        taken.sort_by_key(|(_, path)| path.clone());
-        let expected = [
-            (Method::GET, "/orders/2026-01-01/orders".to_owned()),
-            (Method::GET, "/solicitations/v1/orders/123-1234567-1234567".to_owned()),
-            (
-                Method::POST,
-                "/solicitations/v1/orders/123-1234567-1234567/solicitations/productReviewAndSellerFeedback"
-                    .to_owned(),
-            ),
-        ];
+        taken.sort_by_key(|(method, path)| (path.clone(), method.to_string()));
+        let mut expected: Vec<_> = Operation::ALL
+            .into_iter()
+            .map(|operation| {
+                let method = operation.entry().method.parse().expect("a method");
+                (method, operation.path("123-1234567-1234567"))
+            })
+            .collect();
+        expected.sort_by_key(|(method, path): &(Method, String)| (path.clone(), method.to_string()));
         if !offered.is_empty() {
             assert_eq!(taken, expected.iter().collect::<Vec<_>>());
             let foreign =

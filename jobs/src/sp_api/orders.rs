@@ -6,10 +6,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer};
 
-use crate::sp_api::{
-    Operation,
-    client::{CallError, Request},
-};
+use crate::sp_api::{CallError, Operation, request::Request};
 
 /// One window of changed orders, from its first page or from a page token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,8 +155,7 @@ impl SearchOrders {
             ("includedData", "FULFILLMENT".to_owned()),
         ];
         query.extend(self.page_token.clone().map(|token| ("paginationToken", token)));
-        let operation = Operation::SearchOrders;
-        Request { operation, path: operation.entry().path.to_owned(), query }
+        Request::new(Operation::SearchOrders).query(query)
     }
 }
 

@@ -3,10 +3,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::sp_api::{
-    Operation,
-    client::{CallError, Request},
-};
+use crate::sp_api::{CallError, Operation, request::Request};
 
 /// Amazon's name of the action.
 const ACTION: &str = "productReviewAndSellerFeedback";
@@ -67,11 +64,7 @@ pub fn review_request(order: &OrderId, marketplace: &str) -> Request {
 }
 
 fn request(operation: Operation, order: &OrderId, marketplace: &str) -> Request {
-    Request {
-        operation,
-        path: operation.entry().path.replace("{}", &order.0),
-        query: vec![("marketplaceIds", marketplace.to_owned())],
-    }
+    Request::about(operation, &order.0).query([("marketplaceIds", marketplace.to_owned())])
 }
 
 /// Whether the action is offered, from the answer to [`actions_request`]. Amazon sometimes offers nothing at random, so a
