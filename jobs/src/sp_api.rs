@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod auth;
 pub mod budgets;
+pub mod circuit;
 pub mod client;
 pub mod error;
 pub mod marketplaces;

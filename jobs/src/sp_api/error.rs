@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Failure, limit::BudgetError};
 use thiserror::Error;
 
-use crate::sp_api::{Operation, answer::Refusal, auth::AuthError};
+use crate::sp_api::{Operation, answer::Refusal, auth::AuthError, circuit::Resting};
 
 /// How long to wait when our own credentials are refused: a person must act.
 const CREDENTIALS_WAIT: TimeDelta = TimeDelta::minutes(5);
@@ -19,6 +19,14 @@ pub enum CallError {
         operation: Operation,
         /// Until when.
         until: DateTime<Utc>,
+    },
+    /// Amazon is ill for the seller or in the operation, and calls rest.
+    #[error("calls of {} rest: Amazon is ill for the {}", .operation.entry().name, .resting.scope.name())]
+    Resting {
+        /// What was to be called.
+        operation: Operation,
+        /// What rests, and until when.
+        resting: Resting,
     },
     /// No token.
     #[error("could not get an access token")]
@@ -88,6 +96,10 @@ impl CallError {
             Self::Wait { operation, until } => {
                 Failure::snooze(until, format!("budget {}", operation.entry().name))
             }
+            Self::Resting { operation, resting } => Failure::snooze(
+                resting.until,
+                format!("Amazon, which is ill for the {} ({})", resting.scope.name(), operation.entry().name),
+            ),
             Self::Auth(AuthError::OurCredentials) => {
                 metrics::counter!("amazon_credentials_refused_total").increment(1);
                 tracing::error!(
