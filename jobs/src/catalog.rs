@@ -6,12 +6,21 @@ use queue::{Catalog, Kind};
 
 use crate::{
     context::Context,
-    kinds::{send_review_requests::SendReviewRequests, sync_orders::SyncOrders},
+    kinds::{
+        backfill_orders::BackfillOrders, plan_review_requests::PlanReviewRequests,
+        send_review_request::SendReviewRequest, sync_orders::SyncOrders,
+    },
 };
 
 /// Every kind there is.
-pub static CATALOG: LazyLock<Catalog<Context>> =
-    LazyLock::new(|| Catalog::new(vec![Kind::of::<SyncOrders>(), Kind::of::<SendReviewRequests>()]));
+pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
+    Catalog::new(vec![
+        Kind::of::<SyncOrders>(),
+        Kind::of::<BackfillOrders>(),
+        Kind::of::<PlanReviewRequests>(),
+        Kind::of::<SendReviewRequest>(),
+    ])
+});
 
 #[cfg(test)]
 mod tests {
@@ -19,7 +28,7 @@ mod tests {
 
     use queue::{Failure, failure};
     use sandbox::{Fault, Operation, PLANTED, SettingsChange};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
@@ -28,7 +37,7 @@ mod tests {
     async fn run_all(shop: &Shop) -> String {
         let mut ends = String::new();
         for kind in CATALOG.iter() {
-            let payload = json!({"seller": shop.seller});
+            let payload = payload(kind.name, shop);
             let run = shop.enqueue(&SyncOrders { seller: shop.seller }).await;
             match kind.execute(Arc::clone(&shop.context), payload, run).await {
                 Ok(report) => ends.push_str(&report.to_string()),
@@ -43,6 +52,14 @@ mod tests {
         ends
     }
 
+    /// What a job of the kind is about, in a shop.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
+            _ => json!({"seller": shop.seller}),
+        }
+    }
+
     #[tokio::test]
     async fn no_kind_tells_what_it_must_not() {
         let log = Log::listen();
@@ -55,7 +72,9 @@ mod tests {
             for operation in [Operation::SearchOrders, OFFERS, ASK_BUYER, Operation::Token] {
                 shop.fault(operation, fault, 2);
             }
-            ends += &run_all(&shop).await;
+            for _ in 0..4 {
+                ends += &run_all(&shop).await;
+            }
             shop.sandbox.control().clear_faults();
             // Lost answers are looked into, and the access token is too old.
             shop.clock.advance(chrono::TimeDelta::minutes(5));
