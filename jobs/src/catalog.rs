@@ -6,12 +6,22 @@ use queue::{Catalog, Kind};
 
 use crate::{
     context::Context,
-    kinds::{send_review_requests::SendReviewRequests, sync_orders::SyncOrders},
+    kinds::{
+        send_review_requests::SendReviewRequests, sync_inventory::SyncInventory, sync_listings::SyncListings,
+        sync_orders::SyncOrders, sync_participations::SyncParticipations,
+    },
 };
 
 /// Every kind there is.
-pub static CATALOG: LazyLock<Catalog<Context>> =
-    LazyLock::new(|| Catalog::new(vec![Kind::of::<SyncOrders>(), Kind::of::<SendReviewRequests>()]));
+pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
+    Catalog::new(vec![
+        Kind::of::<SyncParticipations>(),
+        Kind::of::<SyncOrders>(),
+        Kind::of::<SyncInventory>(),
+        Kind::of::<SyncListings>(),
+        Kind::of::<SendReviewRequests>(),
+    ])
+});
 
 #[cfg(test)]
 mod tests {

@@ -2,4 +2,7 @@
 //! tests.
 
 pub mod send_review_requests;
+pub mod sync_inventory;
+pub mod sync_listings;
 pub mod sync_orders;
+pub mod sync_participations;

@@ -178,3 +178,17 @@ pub async fn mark_gone(
     replace_issues(connection, seller, marketplace_id, &gone, json!([]), asked_at).await?;
     Ok(gone.len() as u64)
 }
+
+/// Marks all listings of a marketplace as gone that were not seen since then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark_all_gone(
+    connection: &mut PgConnection,
+    seller: SellerId,
+    marketplace_id: &str,
+    since: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let skus = not_seen(connection, seller, marketplace_id, since).await?;
+    mark_gone(connection, seller, marketplace_id, &skus, since).await
+}

@@ -13,7 +13,7 @@ use crate::{sp_api::participations::Participation, store::sellers::SellerId};
 pub async fn save(
     connection: &mut PgConnection,
     seller: SellerId,
-    participations: &[&Participation],
+    participations: &[Participation],
     asked_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<_> = participations.iter().map(|told| told.marketplace.id.clone()).collect();

@@ -130,7 +130,8 @@ pub async fn load(
     Ok(Walks(walks.collect()))
 }
 
-/// Moves a walk. False if another run moved it meanwhile: then nothing of this run may be stored.
+/// Moves a walk, and returns it as it is then. `None` if another run moved it meanwhile: then nothing of this run may be
+/// stored.
 ///
 /// # Errors
 /// When the database fails.
@@ -140,8 +141,8 @@ pub async fn advance(
     data_set: DataSet,
     marketplace_id: &str,
     from: &Walk,
-    to: &Walk,
-) -> Result<bool, sqlx::Error> {
+    to: Walk,
+) -> Result<Option<Walk>, sqlx::Error> {
     let done = sqlx::query!(
         r#"
         insert into walks as w (seller_id, data_set, marketplace_id, job_id, began_at, place, synced_at, whole_at)
@@ -163,7 +164,7 @@ pub async fn advance(
     )
     .execute(connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok((done.rows_affected() == 1).then(|| Walk { version: from.version + 1, ..to }))
 }
 
 /// Forgets the walks over marketplaces, so that all is new should the seller come back there.
