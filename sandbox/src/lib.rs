@@ -21,16 +21,20 @@
 //! published models; a test compares them.
 
 mod answer;
+mod ask;
 mod calls;
 mod control;
 mod control_api;
 mod documents;
 mod evidence;
+mod fault_answers;
 mod faults;
 mod gateway;
 mod operations;
 mod orders;
+mod orders_answers;
 mod pace;
+mod participations;
 mod planted;
 mod query;
 mod search;

@@ -5,7 +5,7 @@
 //! an edge of its window, so that a test which takes minutes sees no order change its standing by itself.
 
 use crate::orders::{FulfilledBy, FulfillmentStatus, Item, Order, OrderBook, Window};
-use crate::sellers::{Region, Seller};
+use crate::sellers::{FEWEST_PRODUCTS, Region, Seller, participations_of};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -86,7 +86,15 @@ impl Generator {
         }
         let all = region.marketplaces();
         let marketplaces = if number % 3 == 2 { &all[..1] } else { all };
-        Seller { selling_partner_id, region, marketplaces }
+        Seller {
+            selling_partner_id,
+            number,
+            region,
+            marketplaces,
+            participations: participations_of(number, region, marketplaces),
+            products: FEWEST_PRODUCTS,
+            seeded_at: self.now,
+        }
     }
 
     /// A refresh token.

@@ -6,5 +6,7 @@ mod amazons_models;
 mod amazons_rules;
 mod client;
 mod control;
+mod judge;
+mod models_of_sellers_and_products;
 mod process;
 mod scripted_faults;
