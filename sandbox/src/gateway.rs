@@ -14,7 +14,7 @@ use crate::query::{InvalidQuery, Query};
 use crate::signin::SignInForm;
 use crate::state::{Shared, State};
 use crate::usage_plans::UsagePlan;
-use crate::{orders_answers, participations, solicitations, user_agent};
+use crate::{catalog, inventory, listings, orders_answers, participations, sales, solicitations, user_agent};
 use axum::body::{Bytes, to_bytes};
 use axum::extract::State as Extracted;
 use axum::http::{Request as HttpRequest, header, request};
@@ -217,6 +217,10 @@ impl State {
             Operation::GetMarketplaceParticipations => {
                 participations::get_marketplace_participations(self, ask)
             }
+            Operation::GetInventorySummaries => inventory::get_inventory_summaries(self, ask),
+            Operation::SearchListingsItems => listings::search_listings_items(self, ask),
+            Operation::SearchCatalogItems => catalog::search_catalog_items(self, ask),
+            Operation::GetOrderMetrics => sales::get_order_metrics(self, ask),
             Operation::Token => Ok(Answer::access_denied("")),
         }
     }

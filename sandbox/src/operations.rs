@@ -22,6 +22,14 @@ pub enum Operation {
     Token,
     /// `GET /sellers/v1/marketplaceParticipations`
     GetMarketplaceParticipations,
+    /// `GET /fba/inventory/v1/summaries`
+    GetInventorySummaries,
+    /// `GET /listings/2021-08-01/items/{sellerId}`
+    SearchListingsItems,
+    /// `GET /catalog/2022-04-01/items`
+    SearchCatalogItems,
+    /// `GET /sales/v1/orderMetrics`
+    GetOrderMetrics,
 }
 
 /// Who may ask for an operation, and in whose shape it is answered.
@@ -43,7 +51,7 @@ pub(crate) struct Request {
 }
 
 /// Method and path of each operation; `{}` is a part that varies.
-const ROUTES: [(&str, &str, Operation); 6] = [
+const ROUTES: [(&str, &str, Operation); 10] = [
     ("POST", "auth/o2/token", Operation::Token),
     ("GET", "orders/2026-01-01/orders", Operation::SearchOrders),
     ("GET", "orders/2026-01-01/orders/{}", Operation::GetOrder),
@@ -54,6 +62,10 @@ const ROUTES: [(&str, &str, Operation); 6] = [
         Operation::CreateProductReviewAndSellerFeedbackSolicitation,
     ),
     ("GET", "sellers/v1/marketplaceParticipations", Operation::GetMarketplaceParticipations),
+    ("GET", "fba/inventory/v1/summaries", Operation::GetInventorySummaries),
+    ("GET", "listings/2021-08-01/items/{}", Operation::SearchListingsItems),
+    ("GET", "catalog/2022-04-01/items", Operation::SearchCatalogItems),
+    ("GET", "sales/v1/orderMetrics", Operation::GetOrderMetrics),
 ];
 
 impl Operation {

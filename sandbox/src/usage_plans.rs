@@ -42,13 +42,25 @@ const fn plan(operation: Operation, requests_per_second: f64, burst: f64, source
 const ORDERS: &str = "models/orders-api-model/orders_2026-01-01.json";
 const SOLICITATIONS: &str = "models/solicitations-api-model/solicitations.json";
 const SELLERS: &str = "models/sellers-api-model/sellers.json";
+const INVENTORY: &str = "models/fba-inventory-api-model/fbaInventory.json";
+const LISTINGS: &str = "models/listings-items-api-model/listingsItems_2021-08-01.json";
+const CATALOG: &str = "models/catalog-items-api-model/catalogItems_2022-04-01.json";
+const SALES: &str = "models/sales-api-model/sales.json";
 
-static PLANS: [UsagePlan; 5] = [
+static PLANS: [UsagePlan; 9] = [
     plan(Operation::SearchOrders, 0.0056, 20.0, ORDERS),
     plan(Operation::GetOrder, 0.5, 30.0, ORDERS),
     plan(Operation::GetSolicitationActionsForOrder, 1.0, 5.0, SOLICITATIONS),
     plan(Operation::CreateProductReviewAndSellerFeedbackSolicitation, 1.0, 5.0, SOLICITATIONS),
     plan(Operation::GetMarketplaceParticipations, 0.016, 15.0, SELLERS),
+    plan(Operation::GetInventorySummaries, 2.0, 2.0, INVENTORY),
+    plan(Operation::SearchListingsItems, 5.0, 5.0, LISTINGS),
+    UsagePlan {
+        // "Catalog Items API rate limits", which the model does not repeat.
+        application_requests_per_second: Some(500.0),
+        ..plan(Operation::SearchCatalogItems, 2.0, 2.0, CATALOG)
+    },
+    plan(Operation::GetOrderMetrics, 0.5, 15.0, SALES),
 ];
 
 impl UsagePlan {
@@ -188,6 +200,24 @@ mod tests {
         assert!(!buckets.take(actions, "A1", at));
         assert!(buckets.take(actions, "A2", at), "another seller has a bucket of its own");
         assert!(buckets.take(post, "A1", at), "another operation has a bucket of its own");
+    }
+
+    #[test]
+    fn all_sellers_share_what_the_application_may_do() {
+        let catalog = plan_of(Operation::SearchCatalogItems);
+        let at = Pace::new(start(), 1.0).at(start());
+        let mut buckets = Buckets::default();
+        for seller in 0..250 {
+            for _ in 0..2 {
+                assert!(buckets.take(catalog, &format!("A{seller}"), at), "seller {seller}");
+            }
+        }
+        assert!(!buckets.take(catalog, "B1", at), "500 calls have been made in this second");
+        let pace = Pace::new(start(), 1.0);
+        let later = pace.at(start() + TimeDelta::milliseconds(4));
+        assert!(buckets.take(catalog, "B1", later), "two more after 4 ms");
+        assert!(buckets.take(catalog, "B1", later), "the refused call cost its seller nothing");
+        assert!(!buckets.take(catalog, "B2", later));
     }
 
     #[test]

@@ -9,4 +9,5 @@ mod control;
 mod judge;
 mod models_of_sellers_and_products;
 mod process;
+mod rules_of_products;
 mod scripted_faults;
