@@ -233,3 +233,235 @@ async fn save(
     transaction.commit().await?;
     Ok(gone)
 }
+
+#[cfg(test)]
+mod tests {
+    use sandbox::{Fault, Operation as Asked, SettingsChange};
+
+    use super::*;
+    use crate::testing::{Shop, rejected, retried, snoozed, until};
+
+    const PAGES: Asked = Asked::GetInventorySummaries;
+    /// All rows without when they were fetched.
+    const ROWS: &str = "select (to_jsonb(i) - 'fetched_at')::text from inventory i order by 1";
+
+    /// A shop with so many more products, three quarters of them in Amazon's warehouses, that a walk has several pages.
+    async fn with_pages() -> Shop {
+        let shop = Shop::with_orders(0).await;
+        shop.change_products_ago(3_600, 160, 0, 0);
+        shop
+    }
+
+    /// Marketplace, kind and page of each call: whether it is over changes, whether it goes on from a page before.
+    fn walks(shop: &Shop) -> Vec<(bool, bool)> {
+        let calls = shop.calls_of(PAGES).into_iter();
+        calls.map(|call| (call.query.contains("startDateTime"), call.query.contains("nextToken"))).collect()
+    }
+
+    fn marketplaces(shop: &Shop) -> u32 {
+        u32::try_from(shop.account.marketplace_ids.len()).expect("few")
+    }
+
+    /// Lets the page tokens die this soon.
+    fn tokens_live(shop: &Shop, seconds: f64) {
+        let change = SettingsChange { inventory_token_seconds: Some(seconds), ..SettingsChange::default() };
+        shop.sandbox.control().change_settings(change).expect("it can be set");
+    }
+
+    #[tokio::test]
+    async fn does_its_work() {
+        let shop = with_pages().await;
+        let synced = shop.sync_stock().await.expect("nothing is wrong");
+        shop.assert_stock_stored().await;
+        assert_eq!((synced.walks, synced.whole_walks), (marketplaces(&shop), marketplaces(&shop)));
+        assert!(synced.pages >= 3 * marketplaces(&shop) && synced.skus_gone == 0, "{synced:?}");
+        assert!(walks(&shop).iter().all(|(changes, _)| !changes));
+    }
+
+    #[tokio::test]
+    async fn twice_is_once() {
+        let shop = with_pages().await;
+        shop.sync_stock().await.expect("nothing is wrong");
+        let stored = shop.lines(ROWS).await;
+        shop.execute("delete from walks").await;
+        let again = shop.sync_stock().await.expect("nothing is wrong");
+        assert_eq!((again.whole_walks, again.skus_gone), (marketplaces(&shop), 0));
+        assert_eq!(shop.lines(ROWS).await, stored);
+    }
+
+    #[tokio::test]
+    async fn only_what_changed_is_fetched_again_and_all_of_it_once_a_day() {
+        let shop = with_pages().await;
+        shop.sync_stock().await.expect("nothing is wrong");
+        shop.clock.advance(TimeDelta::hours(1));
+        shop.change_products(0, 20, 0);
+        let synced = shop.sync_stock().await.expect("nothing is wrong");
+        shop.assert_stock_stored().await;
+        assert_eq!((synced.whole_walks, synced.pages), (0, marketplaces(&shop)));
+        assert!(synced.skus_seen <= 20 * shop.account.marketplace_ids.len(), "{synced:?}");
+        shop.clock.advance(WHOLE_EVERY);
+        assert_eq!(shop.sync_stock().await.expect("nothing is wrong").whole_walks, marketplaces(&shop));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_told_late_is_not_missed() {
+        let shop = with_pages().await;
+        shop.sync_stock().await.expect("nothing is wrong");
+        shop.change_products_ago(600, 0, 10, 0);
+        shop.sync_stock().await.expect("nothing is wrong");
+        shop.assert_stock_stored().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_marked_by_the_next_walk_over_everything() {
+        let shop = with_pages().await;
+        shop.sync_stock().await.expect("nothing is wrong");
+        let gone = shop.change_products(0, 0, 30).deleted;
+        assert_eq!(shop.sync_stock().await.expect("nothing is wrong").skus_gone, 0, "changes tell of no end");
+        shop.clock.advance(WHOLE_EVERY);
+        let synced = shop.sync_stock().await.expect("nothing is wrong");
+        shop.assert_stock_stored().await;
+        let marked = shop.lines("select distinct seller_sku from inventory where gone_at is not null").await;
+        assert!(!marked.is_empty() && marked.iter().all(|sku| gone.contains(sku)), "{marked:?}");
+        assert_eq!(synced.skus_gone, marked.len() as u64 * shop.account.marketplace_ids.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn stops_and_starts_its_walk_over() {
+        let shop = with_pages().await;
+        shop.fault_after(1, PAGES, Fault::Hang, 1);
+        shop.drop_in_call(&SyncInventory { seller: shop.seller }, PAGES).await;
+        shop.sandbox.control().clear_faults();
+        shop.sync_stock().await.expect("it starts over");
+        shop.assert_stock_stored().await;
+        let goes_on: Vec<_> = walks(&shop).into_iter().map(|(_, goes_on)| goes_on).collect();
+        assert_eq!(goes_on[..4], [false, true, false, true], "the token of the lost run is not tried");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_comes_back_does_not_walk_twice_over_a_marketplace() {
+        let shop = with_pages().await;
+        let job = SyncInventory { seller: shop.seller };
+        let run = shop.enqueue(&job).await;
+        let first = job.run(&shop.context, &run).await.expect("nothing is wrong");
+        let again = job.run(&shop.context, &run).await.expect("nothing is wrong");
+        assert_eq!((first.walks, again.walks), (marketplaces(&shop), 0));
+    }
+
+    #[tokio::test]
+    async fn nothing_to_do() {
+        let shop = Shop::with_orders(0).await;
+        shop.execute("update sellers set state = 'disconnected'").await;
+        let skipped = shop.sync_stock().await.expect("nothing is wrong");
+        assert_eq!(skipped.skipped, Some(NOT_CONNECTED));
+        assert_eq!(walks(&shop), [], "no call for a seller who is not connected");
+    }
+
+    #[tokio::test]
+    async fn throttled_before_the_first_page_it_snoozes() {
+        let shop = with_pages().await;
+        shop.use_up(Operation::GetInventorySummaries).await;
+        let until = snoozed(shop.sync_stock().await);
+        assert!(until > shop.context.clock.now());
+        assert_eq!(walks(&shop), []);
+        shop.clock.advance(until - shop.context.clock.now() + TimeDelta::seconds(5));
+        shop.sync_stock().await.expect("the budget has filled again");
+        shop.assert_stock_stored().await;
+    }
+
+    #[tokio::test]
+    async fn throttled_between_two_pages_it_waits_and_goes_on() {
+        let shop = with_pages().await;
+        shop.fault_after(1, PAGES, Fault::Quota, 1);
+        shop.sync_stock().await.expect("it waits for the budget while the token lives");
+        shop.assert_stock_stored().await;
+        let goes_on: Vec<_> = walks(&shop).into_iter().map(|(_, goes_on)| goes_on).collect();
+        assert_eq!(goes_on[..3], [false, true, true], "the same page again");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_died_starts_the_walk_over_and_too_many_are_a_failure() {
+        let shop = with_pages().await;
+        tokens_live(&shop, 0.0);
+        assert!(retried(shop.sync_stock().await).contains("page tokens died"));
+        let goes_on: Vec<_> = walks(&shop).into_iter().map(|(_, goes_on)| goes_on).collect();
+        assert_eq!(goes_on, [false, true, false, true, false, true]);
+        tokens_live(&shop, 30.0);
+        shop.sync_stock().await.expect("Amazon is well again");
+        shop.assert_stock_stored().await;
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_too_old_is_not_even_tried() {
+        let shop = with_pages().await;
+        let run = shop.enqueue(&SyncInventory { seller: shop.seller }).await;
+        let amazon = Connected::open(&shop.context, shop.seller, &run).await.expect("it is connected");
+        let amazon = amazon.expect("it is connected");
+        let search = InventorySearch {
+            marketplace_id: shop.account.marketplace_ids[0].clone(),
+            changed_since: None,
+            page_token: Some("old".to_owned()),
+        };
+        let given_at = shop.context.clock.now() - TOKEN_LIFE;
+        assert!(fetch(&amazon, &search, given_at).await.expect("it is no error").is_none());
+        assert_eq!(walks(&shop), []);
+    }
+
+    #[tokio::test]
+    async fn what_amazon_breaks_is_tried_again() {
+        let shop = with_pages().await;
+        for fault in [Fault::Internal, Fault::Unavailable, Fault::Garbage, Fault::Cut] {
+            shop.fault_after(1, PAGES, fault, 1);
+            let error = retried(shop.sync_stock().await);
+            assert!(error.contains("getInventorySummaries"), "{fault:?}: {error}");
+            assert!(!error.contains("AMZ-") && !error.contains("Atz"), "{fault:?}: {error}");
+        }
+        shop.sync_stock().await.expect("Amazon is well again");
+        shop.assert_stock_stored().await;
+    }
+
+    #[tokio::test]
+    async fn a_missing_role_is_rejected() {
+        let shop = with_pages().await;
+        shop.fault(PAGES, Fault::Denied, 2);
+        assert!(rejected(shop.sync_stock().await).contains("a role is missing"));
+        assert_eq!(shop.state().await, "active");
+    }
+
+    #[tokio::test]
+    async fn a_seller_that_is_deleted_in_mid_run_leaves_nothing_behind() {
+        let shop = with_pages().await;
+        shop.fault_after(1, PAGES, Fault::Hang, 1);
+        let (outcome, ()) = tokio::join!(shop.sync_stock(), async {
+            until(|| shop.hangs(PAGES, 0)).await;
+            shop.execute("delete from sellers").await;
+            shop.sandbox.control().clear_faults();
+        });
+        retried(outcome);
+        assert_eq!(shop.one("select count(*)::text from inventory").await, "0");
+    }
+
+    #[tokio::test]
+    async fn of_two_runs_at_once_none_spoils_what_the_other_stores() {
+        let shop = with_pages().await;
+        let (one, other) = tokio::join!(shop.sync_stock(), shop.sync_stock());
+        assert!(one.is_ok() || other.is_ok());
+        shop.assert_stock_stored().await;
+    }
+
+    #[test]
+    fn a_walk_is_over_everything_unless_one_was_today() {
+        let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().expect("a moment");
+        let job = JobId::new();
+        let since = |walk: &Walk| first_page(walk, "A1F83G8C2ARO7P", now).changed_since;
+        assert_eq!(since(&Walk::default()), None);
+        let yesterday = now - WHOLE_EVERY;
+        let today = now - TimeDelta::minutes(30);
+        assert_eq!(since(&Walk::default().ended(job, yesterday, true)), None);
+        let fresh = Walk::default().ended(job, today, true);
+        assert_eq!(since(&fresh), Some(today - OVERLAP));
+        let late = now - TimeDelta::minutes(10);
+        assert_eq!(since(&fresh.ended(job, late, false)), Some(late - OVERLAP));
+        assert_eq!(since(&Walk::default().ended(job, yesterday, true).ended(job, late, false)), None);
+    }
+}

@@ -143,3 +143,214 @@ async fn save(
     transaction.commit().await?;
     Ok(ParticipationsSynced { marketplaces: told.len(), joined, left, skipped: None })
 }
+
+#[cfg(test)]
+mod tests {
+    use sandbox::{Fault, Operation as Asked};
+
+    use super::*;
+    use crate::{
+        sp_api::participations::{Marketplace, Standing},
+        testing::{Shop, rejected, retried, snoozed, until},
+    };
+
+    const ASK: Asked = Asked::GetMarketplaceParticipations;
+    const UK: &str = "A1F83G8C2ARO7P";
+    const GERMANY: &str = "A1PA6795UKMFR9";
+    const US: &str = "ATVPDKIKX0DER";
+
+    /// All rows without when they were fetched.
+    const ROWS: &str = "select (to_jsonb(p) - 'fetched_at')::text from participations p order by 1";
+    const SELLS_IN: &str = "select marketplace_id from participations where is_participating order by 1";
+    const CURSORS: &str =
+        "select coalesce(string_agg(extract(epoch from synced_until)::text, ' '), '') from sync_cursors";
+
+    fn told(id: &str, is_participating: bool) -> Participation {
+        Participation {
+            marketplace: Marketplace {
+                id: id.to_owned(),
+                country_code: None,
+                default_currency_code: None,
+                default_language_code: None,
+                domain_name: None,
+            },
+            participation: Standing { is_participating, has_suspended_listings: false },
+        }
+    }
+
+    async fn synced_marketplaces(shop: &Shop) -> Vec<String> {
+        shop.seller().await.marketplace_ids
+    }
+
+    #[tokio::test]
+    async fn does_its_work() {
+        let shop = Shop::with_orders(0).await;
+        let at_amazon = shop.sandbox.control().participations(&shop.account.selling_partner_id);
+        let at_amazon = at_amazon.expect("the seller is known");
+        let synced = shop.sync_participations().await.expect("nothing is wrong");
+        assert_eq!(synced.marketplaces, at_amazon.len());
+        let mut sells_in: Vec<_> = at_amazon
+            .into_iter()
+            .filter(|told| told.is_participating)
+            .map(|told| told.marketplace_id)
+            .collect();
+        sells_in.sort();
+        assert_eq!(shop.lines(SELLS_IN).await, sells_in);
+        assert_eq!(
+            shop.one(
+                "select concat_ws(' ', country_code, currency_code, language_code) from participations
+                      where marketplace_id = 'A1F83G8C2ARO7P'"
+            )
+            .await,
+            "GB GBP en_GB"
+        );
+    }
+
+    #[tokio::test]
+    async fn twice_is_once() {
+        let shop = Shop::with_orders(0).await;
+        shop.sync_participations().await.expect("nothing is wrong");
+        let (rows, marketplaces) = (shop.lines(ROWS).await, synced_marketplaces(&shop).await);
+        let again = shop.sync_participations().await.expect("nothing is wrong");
+        assert_eq!((again.joined.len(), again.left.len()), (0, 0));
+        assert_eq!((shop.lines(ROWS).await, synced_marketplaces(&shop).await), (rows, marketplaces));
+    }
+
+    #[tokio::test]
+    async fn a_marketplace_that_is_joined_is_synced_from_its_start() {
+        let shop = Shop::with_orders(60).await;
+        let [first, ..] = &shop.account.marketplace_ids[..] else { panic!("it sells somewhere") };
+        shop.connect_with(&shop.account.refresh_token, std::slice::from_ref(first)).await;
+        shop.sync().await.expect("nothing is wrong");
+        let synced = shop.sync_participations().await.expect("nothing is wrong");
+        assert!(!synced.joined.is_empty() && !synced.joined.contains(first), "{synced:?}");
+        assert_eq!(synced_marketplaces(&shop).await[0], *first, "what stays keeps its place");
+        assert_eq!(shop.one(CURSORS).await.parse::<f64>().expect("a moment"), 0.0);
+        shop.sync().await.expect("nothing is wrong");
+        shop.assert_all_stored().await;
+    }
+
+    #[tokio::test]
+    async fn a_marketplace_that_is_left_is_no_longer_synced_and_its_products_are_gone() {
+        let shop = Shop::with_orders(20).await;
+        shop.sync_participations().await.expect("nothing is wrong");
+        shop.sync().await.expect("nothing is wrong");
+        shop.sync_stock().await.expect("nothing is wrong");
+        shop.sync_listings().await.expect("nothing is wrong");
+        let cursors = shop.one(CURSORS).await;
+        let before = synced_marketplaces(&shop).await;
+        let [stays @ .., leaves] = &before[..] else { panic!("it sells somewhere") };
+        shop.participate(leaves, false);
+        let synced = shop.sync_participations().await.expect("nothing is wrong");
+        assert_eq!((synced.joined, synced.left), (vec![], vec![leaves.clone()]));
+        assert_eq!(synced_marketplaces(&shop).await, stays);
+        assert_eq!(shop.one(CURSORS).await, cursors, "nothing is synced anew");
+        for there in [
+            "select distinct marketplace_id from inventory where gone_at is null",
+            "select distinct marketplace_id from listings where gone_at is null",
+            "select distinct marketplace_id from listing_issues",
+            "select distinct marketplace_id from walks",
+        ] {
+            let there = shop.lines(there).await;
+            assert!(!there.is_empty() && !there.contains(leaves), "{there:?}");
+        }
+        shop.participate(leaves, true);
+        assert_eq!(shop.sync_participations().await.expect("nothing is wrong").joined, [leaves.clone()]);
+        shop.sync_stock().await.expect("nothing is wrong");
+        shop.sync_listings().await.expect("nothing is wrong");
+        shop.assert_stock_stored().await;
+        shop.assert_listings_stored().await;
+    }
+
+    #[tokio::test]
+    async fn a_seller_that_sells_nowhere_keeps_what_is_synced() {
+        let shop = Shop::with_orders(0).await;
+        shop.sync_participations().await.expect("nothing is wrong");
+        let before = synced_marketplaces(&shop).await;
+        for marketplace_id in &before {
+            shop.participate(marketplace_id, false);
+        }
+        let log = crate::testing::Log::listen();
+        let synced = shop.sync_participations().await.expect("nothing is wrong");
+        assert!(log.text().contains("sells nowhere"));
+        assert_eq!((synced.joined.len(), synced.left.len()), (0, 0));
+        assert_eq!(synced_marketplaces(&shop).await, before);
+        assert_eq!(shop.lines(SELLS_IN).await, [""; 0], "what Amazon says is stored all the same");
+    }
+
+    #[tokio::test]
+    async fn nothing_to_do() {
+        let shop = Shop::with_orders(0).await;
+        shop.execute("update sellers set state = 'disconnected'").await;
+        let skipped = shop.sync_participations().await.expect("nothing is wrong");
+        assert_eq!((skipped.skipped, shop.calls_of(ASK).len()), (Some(NOT_CONNECTED), 0));
+    }
+
+    #[tokio::test]
+    async fn throttled_it_snoozes() {
+        let shop = Shop::with_orders(0).await;
+        shop.fault(ASK, Fault::Quota, 1);
+        let now = shop.context.clock.now();
+        let until = snoozed(shop.sync_participations().await);
+        // One call in 62.5 s is what Amazon's plan gives.
+        assert!(until - now > chrono::TimeDelta::seconds(62), "{until}");
+        assert_eq!(shop.lines(ROWS).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn stops_and_resumes() {
+        let shop = Shop::with_orders(0).await;
+        shop.fault(ASK, Fault::Hang, 1);
+        shop.drop_in_call(&SyncParticipations { seller: shop.seller }, ASK).await;
+        assert_eq!(shop.lines(ROWS).await, [""; 0]);
+        shop.sandbox.control().clear_faults();
+        shop.sync_participations().await.expect("nothing is wrong");
+        assert!(!shop.lines(ROWS).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_amazon_breaks_is_tried_again_and_a_missing_role_is_rejected() {
+        let shop = Shop::with_orders(0).await;
+        let before = synced_marketplaces(&shop).await;
+        for fault in [Fault::Internal, Fault::Unavailable, Fault::Garbage, Fault::Cut] {
+            shop.fault(ASK, fault, 1);
+            let error = retried(shop.sync_participations().await);
+            assert!(error.contains("getMarketplaceParticipations"), "{fault:?}: {error}");
+        }
+        shop.fault(ASK, Fault::Denied, 2);
+        assert!(rejected(shop.sync_participations().await).contains("a role is missing"));
+        assert_eq!((shop.lines(ROWS).await.len(), synced_marketplaces(&shop).await), (0, before));
+    }
+
+    #[tokio::test]
+    async fn a_seller_that_connects_again_meanwhile_is_asked_about_again() {
+        let shop = Shop::with_orders(0).await;
+        let [first, ..] = &shop.account.marketplace_ids[..] else { panic!("it sells somewhere") };
+        shop.fault(ASK, Fault::Hang, 1);
+        let (outcome, ()) = tokio::join!(shop.sync_participations(), async {
+            until(|| shop.hangs(ASK, 0)).await;
+            shop.connect_with(&shop.account.refresh_token, std::slice::from_ref(first)).await;
+            shop.sandbox.control().clear_faults();
+        });
+        assert!(retried(outcome).contains("connected again"));
+        assert_eq!(synced_marketplaces(&shop).await, std::slice::from_ref(first));
+    }
+
+    #[test]
+    fn what_is_synced_is_where_the_seller_sells_in_its_region() {
+        let of = |present: &[&str], told: &[Participation]| {
+            let present: Vec<_> = present.iter().map(|id| (*id).to_owned()).collect();
+            to_sync(&present, told, Region::Eu)
+        };
+        let ids = |ids: &[&str]| Some(ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+        let both = [told(UK, true), told(GERMANY, true)];
+        assert_eq!(of(&[GERMANY, UK], &both), ids(&[GERMANY, UK]), "no change where nothing is new");
+        assert_eq!(of(&[GERMANY], &both), ids(&[GERMANY, UK]), "new ones come last");
+        assert_eq!(of(&[GERMANY, UK], &[told(UK, true), told(GERMANY, false)]), ids(&[UK]));
+        assert_eq!(of(&[UK], &[told(UK, true), told(US, true), told("unlisted", true)]), ids(&[UK]));
+        assert_eq!(of(&[UK], &[told(UK, true), told(UK, true)]), ids(&[UK]));
+        for nothing in [vec![], vec![told(UK, false)], vec![told(US, true)], vec![told("string", true)]] {
+            assert_eq!(of(&[UK], &nothing), None, "{nothing:?}");
+        }
+    }
+}
