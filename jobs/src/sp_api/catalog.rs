@@ -149,7 +149,7 @@ mod tests {
             {"asin":"B000000001","salesRanks":[
                 {"marketplaceId":"A1PA6795UKMFR9","displayGroupRanks":[{"websiteDisplayGroup":"x","title":"x","rank":1}]},
                 {"marketplaceId":"A1F83G8C2ARO7P",
-                 "classificationRanks":[{"classificationId":"3741","title":"Mugs","link":"https://example.com","rank":7}],
+                 "classificationRanks":[{"classificationId":"3741","title":"Mugs","link":"https://shop.example","rank":7}],
                  "displayGroupRanks":[{"websiteDisplayGroup":"kitchen_display_on_website","title":"Home","rank":812}]}]},
             {"asin":"B000000009","salesRanks":[{"marketplaceId":"A1F83G8C2ARO7P",
                 "displayGroupRanks":[{"websiteDisplayGroup":"x","title":"x","rank":1}]}]}]}"#;
