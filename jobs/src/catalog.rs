@@ -8,7 +8,8 @@ use crate::{
     context::Context,
     kinds::{
         backfill_orders::BackfillOrders, plan_review_requests::PlanReviewRequests,
-        send_review_request::SendReviewRequest, sync_orders::SyncOrders,
+        send_review_request::SendReviewRequest, sync_inventory::SyncInventory, sync_listings::SyncListings,
+        sync_orders::SyncOrders, sync_participations::SyncParticipations,
     },
 };
 
@@ -19,6 +20,9 @@ pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
         Kind::of::<BackfillOrders>(),
         Kind::of::<PlanReviewRequests>(),
         Kind::of::<SendReviewRequest>(),
+        Kind::of::<SyncParticipations>(),
+        Kind::of::<SyncInventory>(),
+        Kind::of::<SyncListings>(),
     ])
 });
 
@@ -69,7 +73,19 @@ mod tests {
             let careless = SettingsChange { leak_buyer_data: Some(true), ..SettingsChange::default() };
             shop.sandbox.control().change_settings(careless).expect("it can be set");
             shop.sync().await.expect("nothing is wrong yet");
-            for operation in [Operation::SearchOrders, OFFERS, ASK_BUYER, Operation::Token] {
+            shop.sync_participations().await.expect("nothing is wrong yet");
+            shop.sync_stock().await.expect("nothing is wrong yet");
+            shop.sync_listings().await.expect("nothing is wrong yet");
+            for operation in [
+                Operation::GetMarketplaceParticipations,
+                Operation::SearchOrders,
+                Operation::GetInventorySummaries,
+                Operation::SearchListingsItems,
+                Operation::SearchCatalogItems,
+                OFFERS,
+                ASK_BUYER,
+                Operation::Token,
+            ] {
                 shop.fault(operation, fault, 2);
             }
             for _ in 0..4 {
@@ -83,6 +99,9 @@ mod tests {
             shop.sandbox.control().revoke(&shop.account.selling_partner_id).expect("the seller is known");
             ends += &run_all(&shop).await;
             stored += &shop.everything_stored().await;
+            for product in shop.products().await {
+                assert!(stored.contains(&product.sku), "it looks at the tables of products too");
+            }
         }
         let logged = log.text();
         assert!(orders.iter().all(|order| stored.contains(order)), "it looks at the right tables");

@@ -4,4 +4,7 @@
 pub mod backfill_orders;
 pub mod plan_review_requests;
 pub mod send_review_request;
+pub mod sync_inventory;
+pub mod sync_listings;
 pub mod sync_orders;
+pub mod sync_participations;

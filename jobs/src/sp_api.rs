@@ -5,12 +5,17 @@
 pub mod answer;
 pub mod auth;
 pub mod budgets;
+pub mod catalog;
 pub mod circuit;
 pub mod client;
 pub mod error;
+pub mod inventory;
+mod lenient;
+pub mod listings;
 pub mod marketplaces;
 pub mod operations;
 pub mod orders;
+pub mod participations;
 pub mod regions;
 pub mod request;
 pub mod solicitations;

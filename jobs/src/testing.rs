@@ -1,6 +1,8 @@
 //! For tests of the kinds: a shop, which is a seller with orders at a sandbox of Amazon, and the production context over a
 //! real Postgres and Redis. Verbs run jobs and read what both sides know; nothing is cleaned up, all is the test's own.
 
+mod products;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},

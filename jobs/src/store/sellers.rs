@@ -23,6 +23,8 @@ runtime::id_type!(
 pub struct Seller {
     /// Our id.
     pub id: SellerId,
+    /// Amazon's id of the account, for the paths that name it; never for a log.
+    pub selling_partner_id: String,
     /// Which endpoint answers for it.
     pub region: Region,
     /// What is synced.
@@ -134,7 +136,8 @@ pub async fn connect(
 /// When the database fails or the row is not valid.
 pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<Seller>, SellerError> {
     let row = sqlx::query!(
-        "select region, marketplace_ids, state, connected_at, refresh_token, refresh_token_key from sellers where id = $1",
+        "select selling_partner_id, region, marketplace_ids, state, connected_at, refresh_token, refresh_token_key
+         from sellers where id = $1",
         id.0
     )
     .fetch_optional(connection)
@@ -142,6 +145,7 @@ pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<S
     row.map(|row| {
         Ok(Seller {
             id,
+            selling_partner_id: row.selling_partner_id,
             region: Region::from_str(&row.region).map_err(|why| SellerError::Row { id, why })?,
             marketplace_ids: row.marketplace_ids,
             active: row.state == "active",
@@ -165,6 +169,32 @@ pub async fn sells_in(
         .fetch_optional(connection)
         .await?;
     Ok(present.is_some_and(|present| present == marketplace_ids))
+}
+
+/// Changes what is synced of an active seller, if it still is what was read with the seller; false if not. Where a marketplace
+/// is new, everything is synced from the start, as after [`connect`].
+///
+/// # Errors
+/// When the database fails.
+pub async fn change_marketplaces(
+    connection: &mut PgConnection,
+    seller: &Seller,
+    marketplace_ids: &[String],
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update sellers set marketplace_ids = $2 where id = $1 and state = 'active' and marketplace_ids = $3",
+        seller.id.0,
+        marketplace_ids,
+        &seller.marketplace_ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let changed = done.rows_affected() == 1;
+    if changed && marketplace_ids.iter().any(|id| !seller.marketplace_ids.contains(id)) {
+        cursors::reset(connection, seller.id, now).await?;
+    }
+    Ok(changed)
 }
 
 /// The ids of all sellers whose authorisation holds.
