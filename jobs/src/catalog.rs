@@ -6,12 +6,23 @@ use queue::{Catalog, Kind};
 
 use crate::{
     context::Context,
-    kinds::{send_review_requests::SendReviewRequests, sync_orders::SyncOrders},
+    kinds::{
+        delete_seller_data::DeleteSellerData, disconnect_seller::DisconnectSeller,
+        send_review_requests::SendReviewRequests, sync_orders::SyncOrders,
+        watch_authorisations::WatchAuthorisations,
+    },
 };
 
 /// Every kind there is.
-pub static CATALOG: LazyLock<Catalog<Context>> =
-    LazyLock::new(|| Catalog::new(vec![Kind::of::<SyncOrders>(), Kind::of::<SendReviewRequests>()]));
+pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
+    Catalog::new(vec![
+        Kind::of::<SyncOrders>(),
+        Kind::of::<SendReviewRequests>(),
+        Kind::of::<WatchAuthorisations>(),
+        Kind::of::<DisconnectSeller>(),
+        Kind::of::<DeleteSellerData>(),
+    ])
+});
 
 #[cfg(test)]
 mod tests {
@@ -19,16 +30,26 @@ mod tests {
 
     use queue::{Failure, failure};
     use sandbox::{Fault, Operation, PLANTED, SettingsChange};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
+
+    /// A payload for each kind with which the shop stays as it is for the others.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "watch_authorisations" => json!({}),
+            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
+            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
+            _ => json!({"seller": shop.seller}),
+        }
+    }
 
     /// Runs every kind once and returns what the runs end with, as the ledger would keep it.
     async fn run_all(shop: &Shop) -> String {
         let mut ends = String::new();
         for kind in CATALOG.iter() {
-            let payload = json!({"seller": shop.seller});
+            let payload = payload(kind.name, shop);
             let run = shop.enqueue(&SyncOrders { seller: shop.seller }).await;
             match kind.execute(Arc::clone(&shop.context), payload, run).await {
                 Ok(report) => ends.push_str(&report.to_string()),

@@ -1,5 +1,8 @@
 //! The kinds of jobs, one file each, all in the same six parts: what it promises, payload, policy and run, report, steps,
 //! tests.
 
+pub mod delete_seller_data;
+pub mod disconnect_seller;
 pub mod send_review_requests;
 pub mod sync_orders;
+pub mod watch_authorisations;

@@ -157,6 +157,13 @@ impl Shop {
         connect(&self.context, &self.account, refresh_token, marketplace_ids).await;
     }
 
+    /// Another seller connects, with this id at Amazon.
+    pub(crate) async fn connect_other(&self, selling_partner_id: &str) -> SellerId {
+        let account =
+            SeededSeller { selling_partner_id: selling_partner_id.to_owned(), ..self.account.clone() };
+        connect(&self.context, &account, &account.refresh_token, &account.marketplace_ids).await
+    }
+
     /// The seller's row, as a run reads it.
     pub(crate) async fn seller(&self) -> Seller {
         let mut connection = self.context.pool.acquire().await.expect("Postgres is there");
