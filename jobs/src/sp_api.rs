@@ -5,12 +5,15 @@
 pub mod answer;
 pub mod auth;
 pub mod budgets;
+mod caller;
 pub mod circuit;
 pub mod client;
+mod credentials;
 pub mod error;
 pub mod marketplaces;
 pub mod operations;
 pub mod orders;
+mod rates;
 pub mod regions;
 pub mod request;
 pub mod solicitations;

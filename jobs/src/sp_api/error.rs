@@ -1,13 +1,15 @@
 //! Why a call to Amazon did not succeed, and what a job does about it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use queue::{Failure, limit::BudgetError};
 use thiserror::Error;
 
-use crate::sp_api::{Operation, answer::Refusal, auth::AuthError, circuit::Resting};
+use crate::sp_api::{
+    Operation, answer::Refusal, auth::AuthError, circuit::Resting, credentials::TRIED_EVERY,
+};
 
-/// How long to wait when our own credentials are refused: a person must act.
-const CREDENTIALS_WAIT: TimeDelta = TimeDelta::minutes(5);
+/// What all jobs wait for while our own credentials are refused.
+const OUR_CREDENTIALS: &str = "our credentials at Amazon";
 
 /// Why a call did not succeed. Says nothing about what was asked: ids and bodies stay out of errors.
 #[derive(Debug, Error)]
@@ -100,14 +102,9 @@ impl CallError {
                 resting.until,
                 format!("Amazon, which is ill for the {} ({})", resting.scope.name(), operation.entry().name),
             ),
-            Self::Auth(AuthError::OurCredentials) => {
-                metrics::counter!("amazon_credentials_refused_total").increment(1);
-                tracing::error!(
-                    "Amazon refuses our credentials: no seller can be served until they are right"
-                );
-                Failure::snooze(now + CREDENTIALS_WAIT, "our credentials at Amazon")
-            }
-            Self::Auth(AuthError::GrantRefused)
+            Self::Auth(AuthError::OurCredentials) => Failure::snooze(now + TRIED_EVERY, OUR_CREDENTIALS),
+            Self::Auth(AuthError::Resting { until }) => Failure::snooze(until, OUR_CREDENTIALS),
+            Self::Auth(AuthError::GrantRefused | AuthError::ScopeRefused { .. })
             | Self::NotAllowed
             | Self::Refused {
                 refusal: Refusal::InvalidInput | Refusal::AccessDenied | Refusal::NotFound,
