@@ -7,9 +7,11 @@ use queue::{Catalog, Kind};
 use crate::{
     context::Context,
     kinds::{
-        backfill_orders::BackfillOrders, plan_review_requests::PlanReviewRequests,
+        backfill_orders::BackfillOrders, delete_seller_data::DeleteSellerData,
+        disconnect_seller::DisconnectSeller, plan_review_requests::PlanReviewRequests,
         send_review_request::SendReviewRequest, sync_inventory::SyncInventory, sync_listings::SyncListings,
         sync_orders::SyncOrders, sync_participations::SyncParticipations,
+        watch_authorisations::WatchAuthorisations,
     },
 };
 
@@ -23,6 +25,9 @@ pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
         Kind::of::<SyncParticipations>(),
         Kind::of::<SyncInventory>(),
         Kind::of::<SyncListings>(),
+        Kind::of::<WatchAuthorisations>(),
+        Kind::of::<DisconnectSeller>(),
+        Kind::of::<DeleteSellerData>(),
     ])
 });
 
@@ -36,6 +41,17 @@ mod tests {
 
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
+
+    /// A payload for each kind with which the shop stays as it is for the others.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
+            "watch_authorisations" => json!({}),
+            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
+            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
+            _ => json!({"seller": shop.seller}),
+        }
+    }
 
     /// Runs every kind once and returns what the runs end with, as the ledger would keep it.
     async fn run_all(shop: &Shop) -> String {
@@ -54,14 +70,6 @@ mod tests {
             ends.push('\n');
         }
         ends
-    }
-
-    /// What a job of the kind is about, in a shop.
-    fn payload(kind: &str, shop: &Shop) -> Value {
-        match kind {
-            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
-            _ => json!({"seller": shop.seller}),
-        }
     }
 
     #[tokio::test]

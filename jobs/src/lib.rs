@@ -2,6 +2,7 @@
 //!
 //! A kind is one file in [`kinds`], named in the [`catalog`]; everything a run may use comes through [`context::Context`].
 
+pub mod authorisations;
 pub mod catalog;
 pub mod config;
 mod connected;
