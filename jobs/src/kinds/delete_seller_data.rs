@@ -279,7 +279,10 @@ mod tests {
         retried(shop.run(&job).await);
         shop.reconnect(&shop.account.refresh_token).await;
         shop.sync().await.expect("it is back");
-        shop.run(&BackfillOrders { seller: shop.seller }).await.expect("it is back");
+        let history = BackfillOrders { seller: shop.seller };
+        while let Err(Failure::Snooze { until, .. }) = shop.run(&history).await {
+            shop.clock.advance(until - shop.context.clock.now());
+        }
         shop.assert_all_stored().await;
     }
 
