@@ -8,7 +8,8 @@ use crate::{
     context::Context,
     kinds::{
         delete_seller_data::DeleteSellerData, disconnect_seller::DisconnectSeller,
-        send_review_requests::SendReviewRequests, sync_orders::SyncOrders,
+        receive_notifications::ReceiveNotifications, send_review_requests::SendReviewRequests,
+        subscribe_notifications::SubscribeNotifications, sync_orders::SyncOrders,
         watch_authorisations::WatchAuthorisations,
     },
 };
@@ -18,6 +19,8 @@ pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
     Catalog::new(vec![
         Kind::of::<SyncOrders>(),
         Kind::of::<SendReviewRequests>(),
+        Kind::of::<ReceiveNotifications>(),
+        Kind::of::<SubscribeNotifications>(),
         Kind::of::<WatchAuthorisations>(),
         Kind::of::<DisconnectSeller>(),
         Kind::of::<DeleteSellerData>(),
@@ -38,7 +41,7 @@ mod tests {
     /// A payload for each kind with which the shop stays as it is for the others.
     fn payload(kind: &str, shop: &Shop) -> Value {
         match kind {
-            "watch_authorisations" => json!({}),
+            "watch_authorisations" | "receive_notifications" => json!({}),
             "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
             "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
             _ => json!({"seller": shop.seller}),

@@ -3,6 +3,8 @@
 
 pub mod delete_seller_data;
 pub mod disconnect_seller;
+pub mod receive_notifications;
 pub mod send_review_requests;
+pub mod subscribe_notifications;
 pub mod sync_orders;
 pub mod watch_authorisations;

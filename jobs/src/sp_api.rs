@@ -11,6 +11,7 @@ pub mod client;
 mod credentials;
 pub mod error;
 pub mod marketplaces;
+pub mod notifications;
 pub mod operations;
 pub mod orders;
 mod rates;

@@ -2,6 +2,7 @@
 
 pub mod authorisations;
 pub mod cursors;
+pub mod notices;
 pub mod orders;
 pub mod review_requests;
 pub mod seller_data;
