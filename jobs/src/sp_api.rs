@@ -15,6 +15,7 @@ pub mod inventory;
 mod lenient;
 pub mod listings;
 pub mod marketplaces;
+pub mod notifications;
 pub mod operations;
 pub mod orders;
 pub mod participations;

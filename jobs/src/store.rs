@@ -4,6 +4,7 @@ pub mod authorisations;
 pub mod cursors;
 pub mod inventory;
 pub mod listings;
+pub mod notices;
 pub mod orders;
 pub mod participations;
 pub mod review_requests;
