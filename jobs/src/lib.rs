@@ -8,6 +8,7 @@ mod connected;
 pub mod context;
 pub mod keyring;
 pub mod kinds;
+pub mod performance;
 pub mod sp_api;
 pub mod store;
 #[cfg(test)]
