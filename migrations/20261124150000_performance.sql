@@ -34,16 +34,18 @@ create table order_metrics_asked (
     marketplace_id text not null,
     asin text not null,
     origin text not null default 'amazon' check (origin = 'amazon'),
-    asked_at timestamptz not null,
+    wanted_at timestamptz not null,
+    asked_at timestamptz,
     primary key (seller_id, marketplace_id, asin)
 );
 
-comment on table order_metrics_asked is 'How fresh the rows of order_metrics are: when Amazon last told the figures of a product, or of all.';
+comment on table order_metrics_asked is 'How fresh the rows of order_metrics are, and which products are to be asked about: those wanted later than asked.';
 comment on column order_metrics_asked.seller_id is 'Whose sales.';
 comment on column order_metrics_asked.marketplace_id is 'Amazon marketplace that was asked about.';
 comment on column order_metrics_asked.asin is 'Amazon''s product id; empty for all products together.';
 comment on column order_metrics_asked.origin is 'Where the figures come from.';
-comment on column order_metrics_asked.asked_at is 'When the answer with the figures was fetched, UTC; moves in the transaction that stores them.';
+comment on column order_metrics_asked.wanted_at is 'When the figures were last found to be needed, UTC: once a day for products that were ordered lately.';
+comment on column order_metrics_asked.asked_at is 'When the answer with the figures was fetched, UTC; moves in the transaction that stores them. Null before the first.';
 
 create table account_health (
     seller_id uuid not null references sellers (id) on delete cascade,
@@ -106,7 +108,7 @@ create table amazon_reports (
     report_type text not null,
     marketplace_id text not null,
     origin text not null default 'amazon' check (origin = 'amazon'),
-    state text not null check (state in ('asked', 'ready', 'stored', 'no_data', 'failed')),
+    state text not null check (state in ('asked', 'ready', 'stored', 'no_data', 'failed', 'refused')),
     reason text,
     report_id text not null,
     document_id text,
@@ -126,9 +128,9 @@ comment on column amazon_reports.seller_id is 'Whose report; report ids are uniq
 comment on column amazon_reports.report_type is 'Amazon''s name of the type.';
 comment on column amazon_reports.marketplace_id is 'Amazon marketplace that it is about; empty for all of the seller''s together.';
 comment on column amazon_reports.origin is 'Who makes the report.';
-comment on column amazon_reports.state is 'asked; ready to be fetched; stored, no_data or failed when it has ended.';
+comment on column amazon_reports.state is 'asked; ready to be fetched; stored, no_data or failed when it has ended; refused when Amazon would not make it.';
 comment on column amazon_reports.reason is 'Why it failed, in our own words: nothing of Amazon''s text is kept.';
-comment on column amazon_reports.report_id is 'Amazon''s id of the report.';
+comment on column amazon_reports.report_id is 'Amazon''s id of the report; empty when it was refused.';
 comment on column amazon_reports.document_id is 'Amazon''s id of its document, once it is ready. Where the document is, is a secret that is never stored.';
 comment on column amazon_reports.data_from is 'Start of the time that it is about, UTC; null for what has none.';
 comment on column amazon_reports.asked_at is 'When Amazon was asked for it, UTC.';

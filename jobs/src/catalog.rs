@@ -6,12 +6,19 @@ use queue::{Catalog, Kind};
 
 use crate::{
     context::Context,
-    kinds::{send_review_requests::SendReviewRequests, sync_orders::SyncOrders},
+    kinds::{
+        send_review_requests::SendReviewRequests, sync_orders::SyncOrders, sync_performance::SyncPerformance,
+    },
 };
 
 /// Every kind there is.
-pub static CATALOG: LazyLock<Catalog<Context>> =
-    LazyLock::new(|| Catalog::new(vec![Kind::of::<SyncOrders>(), Kind::of::<SendReviewRequests>()]));
+pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
+    Catalog::new(vec![
+        Kind::of::<SyncOrders>(),
+        Kind::of::<SendReviewRequests>(),
+        Kind::of::<SyncPerformance>(),
+    ])
+});
 
 #[cfg(test)]
 mod tests {

@@ -3,3 +3,4 @@
 
 pub mod send_review_requests;
 pub mod sync_orders;
+pub mod sync_performance;

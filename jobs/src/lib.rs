@@ -9,6 +9,7 @@ pub mod context;
 pub mod keyring;
 pub mod kinds;
 pub mod performance;
+mod report_steps;
 pub mod sp_api;
 pub mod store;
 #[cfg(test)]

@@ -13,6 +13,8 @@ const DAYS_BACK: u64 = 30;
 /// What was asked for less than this long ago is fresh: shorter than a day, so that a run that comes a bit early does its
 /// work, and longer than a run takes.
 pub const FRESH: TimeDelta = TimeDelta::hours(20);
+/// Products that were ordered this long ago at most are asked about one by one.
+pub const ORDERED_LATELY: TimeDelta = TimeDelta::days(60);
 /// A feedback report goes back this far. Amazon answers with nothing to very long ranges, and to ranges below five days
 /// (its documentation's issues 2744 and 1101).
 pub const FEEDBACK_REACH: TimeDelta = TimeDelta::days(60);
@@ -30,9 +32,21 @@ pub struct Standing {
     pub marketplaces: Vec<(String, Option<DateTime<Utc>>)>,
     /// The latest report of each type and marketplace; the marketplace is empty for those about all of them.
     pub reports: Vec<Report>,
-    /// Of the products that were ordered lately, the one whose figures are the oldest: marketplace, ASIN, and when its days
-    /// were last told.
-    pub oldest_product: Option<(String, String, Option<DateTime<Utc>>)>,
+    /// Products that were ordered lately.
+    pub products: Vec<Product>,
+}
+
+/// A product that was ordered lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    /// Where.
+    pub marketplace_id: String,
+    /// Which.
+    pub asin: String,
+    /// When its figures were found to be needed.
+    pub wanted_at: DateTime<Utc>,
+    /// When they were last told.
+    pub asked_at: Option<DateTime<Utc>>,
 }
 
 /// The latest report of a type.
@@ -69,6 +83,8 @@ pub enum ReportState {
     },
     /// It was stored, or comes to nothing.
     Ended,
+    /// Amazon would not make it, for this reason.
+    Refused(String),
 }
 
 /// What comes next.
@@ -84,8 +100,8 @@ pub enum Step {
     GiveUp(Report),
     /// Fetch it.
     Fetch(Report),
-    /// Ask for the days of a product: marketplace and ASIN.
-    Product(String, String),
+    /// Ask for the days of a product.
+    Product(Product),
     /// Nothing can be done before this moment: reports are being made.
     Wait(DateTime<Utc>),
     /// All is fresh.
@@ -113,14 +129,21 @@ pub fn next_step(standing: &Standing, now: DateTime<Utc>) -> Step {
     {
         return Step::AskForReport(report_type, marketplace);
     }
-    if let Some((marketplace, asin, _)) = standing.oldest_product.as_ref().filter(|(_, _, at)| is_late(*at)) {
-        return Step::Product(marketplace.clone(), asin.clone());
+    if let Some(product) = next_product(&standing.products) {
+        return Step::Product(product.clone());
     }
     let looks = standing.reports.iter().filter_map(|report| match report.state {
         ReportState::Asked { next_look_at, .. } => Some(next_look_at),
         _ => None,
     });
     looks.min().map_or(Step::Nothing, Step::Wait)
+}
+
+/// Of the products whose figures are needed, the one whose figures are the oldest.
+#[must_use]
+pub fn next_product(products: &[Product]) -> Option<&Product> {
+    let late = products.iter().filter(|product| product.asked_at.is_none_or(|at| at < product.wanted_at));
+    late.min_by_key(|product| (product.asked_at, &product.marketplace_id, &product.asin))
 }
 
 fn looked_at_now(report: &Report, now: DateTime<Utc>) -> bool {
@@ -139,7 +162,10 @@ fn is_wanted(standing: &Standing, which: &(ReportType, String), now: DateTime<Ut
         .reports
         .iter()
         .find(|report| report.report_type == which.0 && report.marketplace_id == which.1);
-    latest.is_none_or(|report| report.state == ReportState::Ended && now - report.asked_at >= FRESH)
+    latest.is_none_or(|report| {
+        let over = matches!(report.state, ReportState::Ended | ReportState::Refused(_));
+        over && now - report.asked_at >= FRESH
+    })
 }
 
 /// From when on a report asked for now is to tell.
@@ -247,6 +273,11 @@ mod tests {
         }
     }
 
+    fn product(asin: &str, asked_at: Option<DateTime<Utc>>) -> Product {
+        let wanted_at = at(NOW) - TimeDelta::minutes(1);
+        Product { marketplace_id: "GB".into(), asin: asin.into(), wanted_at, asked_at }
+    }
+
     /// Everything was done a minute ago.
     fn fresh() -> Standing {
         let then = at(NOW) - TimeDelta::minutes(1);
@@ -257,7 +288,7 @@ mod tests {
                 ended(ReportType::SellerFeedback, "GB", then),
                 ended(ReportType::SellerFeedback, "DE", then),
             ],
-            oldest_product: Some(("GB".into(), "B1".into(), Some(then))),
+            products: vec![product("B1", Some(then))],
         }
     }
 
@@ -267,7 +298,7 @@ mod tests {
         let mut standing = Standing {
             marketplaces: vec![("GB".into(), Some(now - TimeDelta::days(1))), ("DE".into(), None)],
             reports: vec![],
-            oldest_product: Some(("GB".into(), "B1".into(), None)),
+            products: vec![product("B1", Some(now - TimeDelta::days(1))), product("B2", None)],
         };
         assert_eq!(next_step(&standing, now), Step::Marketplace("DE".into()), "never asked is the latest");
         standing.marketplaces[1].1 = Some(now);
@@ -280,8 +311,12 @@ mod tests {
             let asked = ReportState::Asked { looks: 0, next_look_at: look };
             standing.reports.push(Report { state: asked, ..report.clone() });
         }
-        assert_eq!(next_step(&standing, now), Step::Product("GB".into(), "B1".into()), "while it is made");
-        standing.oldest_product = None;
+        let never_asked = standing.products[1].clone();
+        assert_eq!(next_step(&standing, now), Step::Product(never_asked), "while it is made");
+        standing.products[1].asked_at = Some(now);
+        let oldest = standing.products[0].clone();
+        assert_eq!(next_step(&standing, now), Step::Product(oldest));
+        standing.products.clear();
         assert_eq!(next_step(&standing, now), Step::Wait(look));
         assert_eq!(next_step(&standing, look), Step::Look(standing.reports[0].clone()));
         standing.reports[2].state = ReportState::Ready { document_id: "d".into() };
