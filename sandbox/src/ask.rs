@@ -1,5 +1,6 @@
 //! A request that has passed the gateway's checks, as the operations' files see it.
 
+use crate::faults::Fault;
 use crate::query::Query;
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
@@ -14,6 +15,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) query: &'a Query,
     /// The body.
     pub(crate) body: &'a Bytes,
+    /// The fault that will follow, for what it has to be known beforehand.
+    pub(crate) fault: Option<Fault>,
     /// The wall clock.
     pub(crate) now: DateTime<Utc>,
 }

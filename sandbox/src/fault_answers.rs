@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::faults::Fault;
 use crate::operations::{Counter, Operation, Request};
 use crate::query::Query;
+use crate::report_documents::store_error;
 use crate::solicitations;
 use axum::http::StatusCode;
 
@@ -21,13 +22,21 @@ pub(crate) fn prevented(fault: Fault, operation: Option<Operation>) -> Option<An
         | Fault::Cut
         | Fault::CutAfter
         | Fault::InternalAfter
-        | Fault::EmptyActions => None,
+        | Fault::EmptyActions
+        | Fault::Fatal
+        | Fault::Truncated => None,
     }
 }
 
 /// What is left of a success that a fault follows; `None` if no answer shall be sent.
-pub(crate) fn spoiled(fault: Fault, request: &Request, query: &Query) -> Option<Answer> {
+pub(crate) fn spoiled(fault: Fault, mut success: Answer, request: &Request, query: &Query) -> Option<Answer> {
     match fault {
+        Fault::Truncated => {
+            success.body.truncate(success.body.len() / 2);
+            Some(success)
+        }
+        // The report knows already.
+        Fault::Fatal => Some(success),
         Fault::EmptyActions => Some(solicitations::no_actions(request.first_subject(), query)),
         Fault::InternalAfter => Some(internal_failure(request.operation.counter())),
         _ => None,
@@ -38,6 +47,9 @@ fn quota_exceeded(counter: Counter) -> Answer {
     match counter {
         Counter::SignIn => sign_in_unavailable(StatusCode::TOO_MANY_REQUESTS),
         Counter::Seller => Answer::quota_exceeded(),
+        Counter::Store => {
+            store_error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate.")
+        }
     }
 }
 
@@ -48,6 +60,10 @@ fn internal_failure(counter: Counter) -> Answer {
             Answer::sign_in_error(status, "server_error", "The server encountered an unexpected condition")
         }
         Counter::Seller => Answer::internal_failure(),
+        Counter::Store => {
+            let message = "We encountered an internal error. Please try again.";
+            store_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+        }
     }
 }
 
@@ -55,6 +71,11 @@ fn unavailable(counter: Counter) -> Answer {
     match counter {
         Counter::SignIn => sign_in_unavailable(StatusCode::SERVICE_UNAVAILABLE),
         Counter::Seller => Answer::service_unavailable(),
+        Counter::Store => store_error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "Service is unable to handle request.",
+        ),
     }
 }
 
@@ -66,6 +87,7 @@ fn denied(counter: Counter) -> Answer {
             "The client is not authorized to request an access token",
         ),
         Counter::Seller => Answer::access_denied(""),
+        Counter::Store => store_error(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied"),
     }
 }
 

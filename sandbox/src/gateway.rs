@@ -11,10 +11,14 @@ use crate::fault_answers::{prevented, spoiled};
 use crate::faults::{Drawn, Fault};
 use crate::operations::{Counter, Operation, Request, looks_like_sp_api};
 use crate::query::{InvalidQuery, Query};
+use crate::report_documents::{Download, download};
 use crate::signin::SignInForm;
 use crate::state::{Shared, State};
 use crate::usage_plans::UsagePlan;
-use crate::{catalog, inventory, listings, orders_answers, participations, sales, solicitations, user_agent};
+use crate::{
+    catalog, inventory, listings, orders_answers, participations, report_documents, reports, sales,
+    solicitations, user_agent,
+};
 use axum::body::{Bytes, to_bytes};
 use axum::extract::State as Extracted;
 use axum::http::{Request as HttpRequest, header, request};
@@ -40,6 +44,7 @@ struct Arrival {
     query: String,
     access_token: Option<String>,
     user_agent: Option<String>,
+    has_authorization: bool,
     content_type: String,
     body: Bytes,
 }
@@ -56,6 +61,7 @@ impl Arrival {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             access_token: header(header::HeaderName::from_static("x-amz-access-token")),
             user_agent: header(header::USER_AGENT),
+            has_authorization: parts.headers.contains_key(header::AUTHORIZATION),
             content_type: header(header::CONTENT_TYPE).unwrap_or_default(),
             body,
         }
@@ -157,32 +163,53 @@ impl State {
         now: DateTime<Utc>,
     ) -> Option<Answer> {
         let prevented = drawn.and_then(|drawn| prevented(drawn.fault, arrival.operation()));
-        let mut answer = prevented.or_else(|| Some(self.answer(arrival, now)));
+        let mut answer = prevented.or_else(|| {
+            self.finish_reports(now);
+            Some(self.answer(arrival, drawn.map(|drawn| drawn.fault), now))
+        });
         let mut struck = drawn.map(|drawn| drawn.fault);
         if let (Some(drawn), Some(request)) =
             (drawn.filter(|drawn| drawn.fault.follows_success()), &arrival.request)
         {
-            if answer.as_ref().is_some_and(|answer| answer.status.is_success()) {
-                answer = spoiled(drawn.fault, request, &Query::parse(&arrival.query));
-            } else {
-                self.faults.give_back(drawn);
-                struck = None;
+            match answer.take_if(|answer| answer.status.is_success()) {
+                Some(success) => {
+                    answer = spoiled(drawn.fault, success, request, &Query::parse(&arrival.query));
+                }
+                None => {
+                    self.faults.give_back(drawn);
+                    struck = None;
+                }
             }
         }
         self.calls.finish(seq, answer.as_ref().map(|answer| answer.status.as_u16()), struck);
         answer
     }
 
-    fn answer(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
+    fn answer(&mut self, arrival: &Arrival, fault: Option<Fault>, now: DateTime<Utc>) -> Answer {
         let Some(request) = &arrival.request else { return refused(&arrival.path) };
         match request.operation.counter() {
             Counter::SignIn => self.sign_in.answer(&arrival.sign_in_form(), &self.pace, now),
-            Counter::Seller => self.answer_caller(request, arrival, now),
+            Counter::Seller => self.answer_caller(request, arrival, fault, now),
+            Counter::Store => {
+                let wanted = Download {
+                    path: request.first_subject(),
+                    query: &Query::parse(&arrival.query),
+                    has_credentials: arrival.access_token.is_some() || arrival.has_authorization,
+                    now,
+                };
+                download(self, &wanted)
+            }
         }
     }
 
     /// Checks what Amazon checks of every call of the Selling Partner API, then lets the operation answer.
-    fn answer_caller(&mut self, request: &Request, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
+    fn answer_caller(
+        &mut self,
+        request: &Request,
+        arrival: &Arrival,
+        fault: Option<Fault>,
+        now: DateTime<Utc>,
+    ) -> Answer {
         let at = self.pace.at(now);
         let caller = self.sign_in.caller(arrival.access_token.as_deref(), at);
         let seller = match caller {
@@ -198,7 +225,14 @@ impl State {
             return Answer::quota_exceeded();
         }
         let query = Query::parse(&arrival.query);
-        let ask = Ask { seller: &seller, subject: &request.subject, query: &query, body: &arrival.body, now };
+        let ask = Ask {
+            seller: &seller,
+            subject: &request.subject,
+            query: &query,
+            body: &arrival.body,
+            fault,
+            now,
+        };
         let answer = self
             .perform(request.operation, &ask)
             .unwrap_or_else(|InvalidQuery(details)| Answer::invalid_input("Invalid Input", &details));
@@ -221,7 +255,10 @@ impl State {
             Operation::SearchListingsItems => listings::search_listings_items(self, ask),
             Operation::SearchCatalogItems => catalog::search_catalog_items(self, ask),
             Operation::GetOrderMetrics => sales::get_order_metrics(self, ask),
-            Operation::Token => Ok(Answer::access_denied("")),
+            Operation::CreateReport => reports::create_report(self, ask),
+            Operation::GetReport => reports::get_report(self, ask),
+            Operation::GetReportDocument => report_documents::get_report_document(self, ask),
+            Operation::Token | Operation::DownloadDocument => Ok(Answer::access_denied("")),
         }
     }
 }

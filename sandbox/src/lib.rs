@@ -20,10 +20,12 @@
 //! It does not promise to find every mistake: what Amazon does beyond its documents is not in it. Its answers satisfy Amazon's
 //! published models; a test compares them.
 
+mod account_health;
 mod answer;
 mod ask;
 mod calls;
 mod catalog;
+mod charsets;
 mod control;
 mod control_api;
 mod dice;
@@ -31,6 +33,7 @@ mod documents;
 mod evidence;
 mod fault_answers;
 mod faults;
+mod feedback;
 mod gateway;
 mod inventory;
 mod listings;
@@ -43,6 +46,8 @@ mod participations;
 mod planted;
 mod products;
 mod query;
+mod report_documents;
+mod reports;
 mod sales;
 mod search;
 mod seed;
@@ -56,10 +61,11 @@ mod usage_plans;
 mod user_agent;
 
 pub use calls::{Call, CallPage};
+pub use charsets::ReportCharset;
 pub use control::{
-    ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, IssueRecord, MetricsWanted,
-    OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, Seed, Seeded, SeededSeller, Settings,
-    SettingsChange, StockRecord,
+    AccountHealthRecord, ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, FeedbackRecord,
+    IssueRecord, MetricsWanted, OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, Seed,
+    Seeded, SeededSeller, Settings, SettingsChange, StockRecord,
 };
 pub use evidence::{OrderRecord, Summary};
 pub use faults::{Fault, FaultScript};

@@ -30,6 +30,14 @@ pub enum Operation {
     SearchCatalogItems,
     /// `GET /sales/v1/orderMetrics`
     GetOrderMetrics,
+    /// `POST /reports/2021-06-30/reports`
+    CreateReport,
+    /// `GET /reports/2021-06-30/reports/{reportId}`
+    GetReport,
+    /// `GET /reports/2021-06-30/documents/{reportDocumentId}`
+    GetReportDocument,
+    /// `GET /documents/{address}`: not Amazon's API but its store of files.
+    DownloadDocument,
 }
 
 /// Who may ask for an operation, and in whose shape it is answered.
@@ -39,6 +47,8 @@ pub(crate) enum Counter {
     SignIn,
     /// The Selling Partner API, for a seller, with its access token.
     Seller,
+    /// The store of files: whoever has the address.
+    Store,
 }
 
 /// A request that the sandbox has an answer for.
@@ -51,7 +61,7 @@ pub(crate) struct Request {
 }
 
 /// Method and path of each operation; `{}` is a part that varies.
-const ROUTES: [(&str, &str, Operation); 10] = [
+const ROUTES: [(&str, &str, Operation); 14] = [
     ("POST", "auth/o2/token", Operation::Token),
     ("GET", "orders/2026-01-01/orders", Operation::SearchOrders),
     ("GET", "orders/2026-01-01/orders/{}", Operation::GetOrder),
@@ -66,6 +76,10 @@ const ROUTES: [(&str, &str, Operation); 10] = [
     ("GET", "listings/2021-08-01/items/{}", Operation::SearchListingsItems),
     ("GET", "catalog/2022-04-01/items", Operation::SearchCatalogItems),
     ("GET", "sales/v1/orderMetrics", Operation::GetOrderMetrics),
+    ("POST", "reports/2021-06-30/reports", Operation::CreateReport),
+    ("GET", "reports/2021-06-30/reports/{}", Operation::GetReport),
+    ("GET", "reports/2021-06-30/documents/{}", Operation::GetReportDocument),
+    ("GET", "documents/{}", Operation::DownloadDocument),
 ];
 
 impl Operation {
@@ -73,6 +87,7 @@ impl Operation {
     pub(crate) fn counter(self) -> Counter {
         match self {
             Operation::Token => Counter::SignIn,
+            Operation::DownloadDocument => Counter::Store,
             _ => Counter::Seller,
         }
     }

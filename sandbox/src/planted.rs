@@ -4,7 +4,7 @@
 //! from here.
 
 /// Every planted value. None of them may turn up anywhere outside the sandbox's own answers.
-pub const PLANTED: [&str; 11] = [
+pub const PLANTED: [&str; 13] = [
     BUYER_NAME,
     BUYER_EMAIL,
     COMPANY,
@@ -16,6 +16,8 @@ pub const PLANTED: [&str; 11] = [
     GIFT_MESSAGE,
     CUSTOMIZED_URL,
     SELLER_NAME,
+    FEEDBACK_COMMENT,
+    RATER_EMAIL,
 ];
 
 /// What an order says about its buyer, when it is asked.
@@ -33,3 +35,5 @@ pub(crate) const PHONE: &str = "+44 20 7946 0999";
 pub(crate) const GIFT_MESSAGE: &str = "Many happy canaries, dear Philippa";
 pub(crate) const CUSTOMIZED_URL: &str = "https://customized.invalid/canary/engraving-for-philippa";
 pub(crate) const SELLER_NAME: &str = "Wilhelmina Birdseed-Canary";
+pub(crate) const FEEDBACK_COMMENT: &str = "The canary arrived moulting, writes Zebedee";
+pub(crate) const RATER_EMAIL: &str = "zebedee.canary@rater.invalid";

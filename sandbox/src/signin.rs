@@ -240,7 +240,7 @@ mod tests {
     fn ask(sign_in: &mut SignIn, form: &str) -> (u16, Value) {
         let form = SignInForm::parse("application/x-www-form-urlencoded;charset=UTF-8", form.as_bytes());
         let answer = sign_in.answer(&form, &Pace::new(now(), 1.0), now());
-        (answer.status.as_u16(), serde_json::from_str(&answer.body).expect("the answer is JSON"))
+        (answer.status.as_u16(), serde_json::from_slice(&answer.body).expect("the answer is JSON"))
     }
 
     #[test]
