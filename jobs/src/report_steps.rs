@@ -219,10 +219,11 @@ async fn store_feedback(
     };
     let (read, stored) = tokio::join!(reading, storing);
     stored?;
-    let FeedbackRead { rows, passed_over } = read?;
+    let FeedbackRead { passed_over, tells_all, .. } = read?;
     if passed_over > 0 {
-        tracing::warn!(seller.id = %seller, rows, passed_over, "lines of a feedback report make no sense");
-    } else if let Some(from) = report.data_from {
+        tracing::warn!(seller.id = %seller, lines = passed_over, "lines of a feedback report make no sense");
+    }
+    if let Some(from) = report.data_from.filter(|_| tells_all) {
         // The first day may be told in part only, and is counted in Amazon's time zone.
         let whole = from.with_timezone(&time_zone(&report.marketplace_id)).date_naive() + Days::new(2);
         seller_feedback::forget_missing(&mut transaction, seller, &report.marketplace_id, whole, now).await?;

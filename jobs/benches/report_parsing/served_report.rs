@@ -28,9 +28,9 @@ const BATCHES_A_LOOK: u32 = 8;
 
 /// A report.
 #[derive(Debug, Clone, Copy)]
-pub struct Case {
+pub(crate) struct Case {
     /// How it is called in the output.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     content_type: &'static str,
     charset: &'static Encoding,
     gzip: bool,
@@ -39,7 +39,7 @@ pub struct Case {
 }
 
 /// One report for each charset, and one that is compressed.
-pub const CASES: [Case; 4] = [
+pub(crate) const CASES: [Case; 4] = [
     Case {
         name: "utf-8",
         content_type: "text/plain; charset=UTF-8",
@@ -76,21 +76,21 @@ pub const CASES: [Case; 4] = [
 
 /// How it went.
 #[derive(Debug)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Bytes of the report, decompressed, in its charset.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Rows that were read.
-    pub rows: u64,
+    pub(crate) rows: u64,
     /// Rows that the report has.
-    pub rows_served: u64,
+    pub(crate) rows_served: u64,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// How much more memory the process had at most than before, the server's included.
-    pub rss_growth_bytes: u64,
+    pub(crate) rss_growth_bytes: u64,
 }
 
 /// Serves a report of about so many bytes and reads it.
-pub async fn measure(case: Case, about_bytes: usize) -> Measured {
+pub(crate) async fn measure(case: Case, about_bytes: usize) -> Measured {
     let header = "Date\tRating\tComments\tYour Response\tOrder ID\tRater Email\r\n";
     let (header, piece) = (encoded(case, header), encoded(case, &lines(case)));
     let pieces = about_bytes.div_ceil(piece.len());

@@ -75,6 +75,13 @@ impl<R: Read> ReportRows<R> {
         self.passed_over
     }
 
+    /// Whether what was read so far ends with the end of a line. A document that does not may still have been cut within the
+    /// last column of its last line, which nothing else shows.
+    #[must_use]
+    pub fn ends_with_a_line(&self) -> bool {
+        self.lines.get_ref().since_line_end == 0
+    }
+
     /// The next row; `None` after the last one.
     ///
     /// # Errors
@@ -176,6 +183,15 @@ mod tests {
         for text in ["", "a\tb\tc\n1\t2\t3\n4\t5", "a\tb\n1\t2\nx\n"] {
             let error = rows(text).expect_err("it is not whole").to_string();
             assert!(error.contains("cut short"), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn whether_the_last_line_has_its_end_can_be_told() {
+        for (text, ends) in [("a\tb\n1\t2\n", true), ("a\tb\r\n1\t2\r\n", true), ("a\tb\n1\t2", false)] {
+            let mut rows = ReportRows::open(text.as_bytes()).expect("it has a header");
+            while rows.next_row().expect("it is whole").is_some() {}
+            assert_eq!(rows.ends_with_a_line(), ends, "{text:?}");
         }
     }
 

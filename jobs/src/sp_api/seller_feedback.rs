@@ -35,8 +35,10 @@ pub struct Feedback {
 pub struct FeedbackRead {
     /// Lines that were handed over.
     pub rows: u64,
-    /// Lines that nobody could make sense of: then what is missing may not be gone.
+    /// Lines that nobody could make sense of.
     pub passed_over: u64,
+    /// Whether what the report does not have is gone: not when a line made no sense, or the last one has no end.
+    pub tells_all: bool,
 }
 
 /// Reads a marketplace's report to its end and hands its rows over in batches, until `take` says that it wants no more.
@@ -66,6 +68,7 @@ pub fn read_feedback(
     }
     read.rows += batch.len() as u64;
     read.passed_over += rows.passed_over();
+    read.tells_all = read.passed_over == 0 && rows.ends_with_a_line();
     if !batch.is_empty() && !take(batch) {
         return Err(DocumentError::GivenUp);
     }
@@ -167,6 +170,7 @@ mod tests {
         let (rows, _) = read(nine, "A1PA6795UKMFR9");
         assert_eq!(rows, [row("302-0000001-0000001", "2025-12-24", 1)]);
         assert!(!format!("{rows:?}").contains("lanted"));
+        assert!(read(six, GB).1.tells_all && !read(six.trim_end(), GB).1.tells_all);
     }
 
     #[test]
@@ -178,7 +182,7 @@ mod tests {
             03/04/26\t2\tx\t\t026-0000003-0000001\t\n";
         let (rows, told) = read(text, GB);
         assert_eq!(rows, [row("026-0000003-0000001", "2026-04-03", 2)]);
-        assert_eq!(told, FeedbackRead { rows: 1, passed_over: 3 });
+        assert_eq!(told, FeedbackRead { rows: 1, passed_over: 3, tells_all: false });
     }
 
     #[test]
