@@ -3,6 +3,7 @@
 //! The wordings are Amazon's. A client has to tell several 403s apart by them, so they are spelled once, here and in
 //! [`crate::solicitations`].
 
+use crate::planted::leak_into;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -114,6 +115,15 @@ impl Answer {
             || self.status == StatusCode::NOT_FOUND;
         if carries {
             self.rate = Some(rate);
+        }
+        self
+    }
+
+    /// Adds the buyer to what it tells, if it is JSON.
+    pub(crate) fn leaking(mut self) -> Answer {
+        if let Ok(mut told) = serde_json::from_slice(&self.body) {
+            leak_into(&mut told);
+            self.body = told.to_string().into_bytes().into();
         }
         self
     }

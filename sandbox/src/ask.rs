@@ -1,9 +1,10 @@
 //! A request that has passed the gateway's checks, as the operations' files see it.
 
 use crate::faults::Fault;
-use crate::query::Query;
+use crate::query::{InvalidQuery, Query};
 use axum::body::Bytes;
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 
 /// What is asked, by whom, and when.
 pub(crate) struct Ask<'a> {
@@ -22,6 +23,12 @@ pub(crate) struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// The body, read as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, InvalidQuery> {
+        serde_json::from_slice(self.body)
+            .map_err(|error| InvalidQuery(format!("The body is not what the operation takes: {error}.")))
+    }
+
     /// The first part of the path that varies; empty where there is none.
     pub(crate) fn first_subject(&self) -> &str {
         self.subject.first().map_or("", String::as_str)

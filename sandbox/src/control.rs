@@ -3,9 +3,11 @@
 //! The HTTP control API calls the same methods. Seeding again adds; nothing here ever removes a call or a solicitation from the
 //! record.
 
+mod messages;
 mod products;
 mod reports;
 
+pub use messages::{MessageRecord, NewMessage, QueueRecord};
 pub use products::{
     ChangedProducts, DayRecord, IssueRecord, MetricsWanted, ParticipationRecord, ProductChanges,
     ProductRecord, StockRecord,
@@ -162,6 +164,12 @@ pub struct SettingsChange {
     /// Whether documents of reports are compressed.
     #[serde(default)]
     pub report_gzip: Option<bool>,
+    /// Send every message twice.
+    #[serde(default)]
+    pub queue_duplicates: Option<bool>,
+    /// Hand messages out in another order than they were sent in.
+    #[serde(default)]
+    pub queue_out_of_order: Option<bool>,
     /// The application's new secret; the old one stops working.
     #[serde(default)]
     pub client_secret: Option<String>,
@@ -182,6 +190,10 @@ pub struct Settings {
     pub report_charset: Option<ReportCharset>,
     /// Whether documents of reports are compressed.
     pub report_gzip: bool,
+    /// Whether every message is sent twice.
+    pub queue_duplicates: bool,
+    /// Whether messages are handed out in another order than they were sent in.
+    pub queue_out_of_order: bool,
     /// The plans that are enforced, at speed 1.
     pub usage_plans: Vec<UsagePlan>,
 }
@@ -256,6 +268,9 @@ impl Control {
             order.last_updated_at = at;
             added.push(order.order_id.clone());
             state.orders.insert(order);
+        }
+        for order_id in touched.iter().chain(&added) {
+            state.tell_of_order(order_id, now);
         }
         Ok(ChangedOrders { added, touched })
     }
@@ -342,6 +357,8 @@ impl Control {
         }
         state.report_charset = change.report_charset.or(state.report_charset);
         state.report_gzip = change.report_gzip.unwrap_or(state.report_gzip);
+        state.queues.duplicates = change.queue_duplicates.unwrap_or(state.queues.duplicates);
+        state.queues.out_of_order = change.queue_out_of_order.unwrap_or(state.queues.out_of_order);
         if let Some(leak_buyer_data) = change.leak_buyer_data {
             state.leak_buyer_data = leak_buyer_data;
         }
@@ -355,6 +372,8 @@ impl Control {
             document_url_seconds: state.document_url_seconds,
             report_charset: state.report_charset,
             report_gzip: state.report_gzip,
+            queue_duplicates: state.queues.duplicates,
+            queue_out_of_order: state.queues.out_of_order,
             usage_plans: UsagePlan::all(),
         })
     }

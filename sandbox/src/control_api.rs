@@ -5,8 +5,8 @@
 
 use crate::control::{
     AccountHealthRecord, ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, FeedbackRecord,
-    MetricsWanted, OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, Seed, Seeded, Settings,
-    SettingsChange,
+    MetricsWanted, NewMessage, OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, QueueRecord,
+    Seed, Seeded, Settings, SettingsChange,
 };
 use crate::evidence::Summary;
 use crate::faults::FaultScript;
@@ -37,6 +37,7 @@ pub(crate) fn routes(control: Control) -> Router {
         .route("/control/sellers/{id}/metrics", get(metrics))
         .route("/control/sellers/{id}/feedback", get(feedback))
         .route("/control/sellers/{id}/account_health", get(account_health))
+        .route("/control/messages", get(queue).post(push_message))
         .route("/control/settings", post(change_settings))
         .route("/control/summary", get(summary))
         .route("/control/calls", get(calls))
@@ -118,6 +119,15 @@ async fn account_health(
     Path(seller): Path<String>,
 ) -> Answer<Vec<AccountHealthRecord>> {
     control.account_health(&seller).map(Json)
+}
+
+async fn queue(State(control): State<Control>) -> Json<QueueRecord> {
+    Json(control.queue())
+}
+
+async fn push_message(State(control): State<Control>, Json(message): Json<NewMessage>) -> Json<Value> {
+    control.push_message(&message);
+    Json(json!({}))
 }
 
 async fn change_settings(

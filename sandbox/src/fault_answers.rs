@@ -6,6 +6,7 @@ use crate::operations::{Counter, Operation, Request};
 use crate::query::Query;
 use crate::report_documents::store_error;
 use crate::solicitations;
+use crate::sqs::queue_error;
 use axum::http::StatusCode;
 
 /// The answer of a fault that keeps an operation from happening.
@@ -46,7 +47,12 @@ pub(crate) fn spoiled(fault: Fault, mut success: Answer, request: &Request, quer
 fn quota_exceeded(counter: Counter) -> Answer {
     match counter {
         Counter::SignIn => sign_in_unavailable(StatusCode::TOO_MANY_REQUESTS),
-        Counter::Seller => Answer::quota_exceeded(),
+        Counter::Seller | Counter::Application => Answer::quota_exceeded(),
+        Counter::Queue => queue_error(
+            StatusCode::BAD_REQUEST,
+            "RequestThrottled",
+            "The request was denied due to request throttling.",
+        ),
         Counter::Store => {
             store_error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate.")
         }
@@ -59,7 +65,11 @@ fn internal_failure(counter: Counter) -> Answer {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             Answer::sign_in_error(status, "server_error", "The server encountered an unexpected condition")
         }
-        Counter::Seller => Answer::internal_failure(),
+        Counter::Seller | Counter::Application => Answer::internal_failure(),
+        Counter::Queue => {
+            let message = "The request processing has failed because of an unknown error.";
+            queue_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", message)
+        }
         Counter::Store => {
             let message = "We encountered an internal error. Please try again.";
             store_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
@@ -70,7 +80,12 @@ fn internal_failure(counter: Counter) -> Answer {
 fn unavailable(counter: Counter) -> Answer {
     match counter {
         Counter::SignIn => sign_in_unavailable(StatusCode::SERVICE_UNAVAILABLE),
-        Counter::Seller => Answer::service_unavailable(),
+        Counter::Seller | Counter::Application => Answer::service_unavailable(),
+        Counter::Queue => queue_error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "The request has failed due to a temporary failure.",
+        ),
         Counter::Store => store_error(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailable",
@@ -86,7 +101,10 @@ fn denied(counter: Counter) -> Answer {
             "unauthorized_client",
             "The client is not authorized to request an access token",
         ),
-        Counter::Seller => Answer::access_denied(""),
+        Counter::Seller | Counter::Application => Answer::access_denied(""),
+        Counter::Queue => {
+            queue_error(StatusCode::FORBIDDEN, "AccessDeniedException", "Access to the resource is denied.")
+        }
         Counter::Store => store_error(StatusCode::FORBIDDEN, "AccessDenied", "Access Denied"),
     }
 }

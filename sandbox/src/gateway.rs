@@ -16,8 +16,8 @@ use crate::signin::SignInForm;
 use crate::state::{Shared, State};
 use crate::usage_plans::UsagePlan;
 use crate::{
-    catalog, inventory, listings, orders_answers, participations, report_documents, reports, sales,
-    solicitations, user_agent,
+    catalog, inventory, listings, notifications, orders_answers, participations, report_documents, reports,
+    sales, solicitations, sqs, user_agent,
 };
 use axum::body::{Bytes, to_bytes};
 use axum::extract::State as Extracted;
@@ -54,8 +54,9 @@ impl Arrival {
         let header = |name: header::HeaderName| {
             parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
+        let target = header(header::HeaderName::from_static("x-amz-target"));
         Arrival {
-            request: Request::recognise(&parts.method, parts.uri.path()),
+            request: Request::recognise(&parts.method, parts.uri.path(), target.as_deref()),
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
@@ -101,10 +102,36 @@ pub(crate) async fn serve(
         Some(Fault::Slow) => tokio::time::sleep(drawn.map(|drawn| drawn.delay).unwrap_or_default()).await,
         _ => {}
     }
+    if let Some(wait) = arrival.operation().and_then(|operation| sqs::wait_of(operation, &arrival.body)) {
+        wait_for_message(&shared, &arrival.body, wait).await;
+    }
     match shared.state().conclude(&arrival, seq, drawn, shared.now()) {
         Some(answer) => answer.into_response(&request_id),
         None => severed(),
     }
+}
+
+/// How often a queue is looked at for a client that waits: messages come back, and reports end, without anybody calling.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Waits until there is a message to receive, or until the client's patience ends, by the clock of this machine.
+async fn wait_for_message(shared: &Shared, body: &[u8], patience: Duration) {
+    let look = async {
+        loop {
+            let now = shared.now();
+            let found = {
+                let mut state = shared.state();
+                state.finish_reports(now);
+                sqs::has_message(&state, body, now)
+            };
+            if found {
+                return;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    // Running out of patience is not an error: the answer is then empty.
+    tokio::time::timeout(patience, look).await.ok();
 }
 
 fn severed() -> Response {
@@ -189,7 +216,10 @@ impl State {
         let Some(request) = &arrival.request else { return refused(&arrival.path) };
         match request.operation.counter() {
             Counter::SignIn => self.sign_in.answer(&arrival.sign_in_form(), &self.pace, now),
-            Counter::Seller => self.answer_caller(request, arrival, fault, now),
+            Counter::Seller | Counter::Application => self.answer_caller(request, arrival, fault, now),
+            Counter::Queue => {
+                sqs::answer(self, request.operation, &arrival.body, arrival.has_authorization, now)
+            }
             Counter::Store => {
                 let wanted = Download {
                     path: request.first_subject(),
@@ -211,7 +241,11 @@ impl State {
         now: DateTime<Utc>,
     ) -> Answer {
         let at = self.pace.at(now);
-        let caller = self.sign_in.caller(arrival.access_token.as_deref(), at);
+        let token = arrival.access_token.as_deref();
+        let caller = match request.operation.counter() {
+            Counter::Application => self.sign_in.application(token, at).map(|()| ""),
+            _ => self.sign_in.caller(token, at),
+        };
         let seller = match caller {
             Ok(seller) => seller.to_owned(),
             Err(details) => return Answer::access_denied(details),
@@ -236,6 +270,10 @@ impl State {
         let answer = self
             .perform(request.operation, &ask)
             .unwrap_or_else(|InvalidQuery(details)| Answer::invalid_input("Invalid Input", &details));
+        // Orders have places of their own for the buyer.
+        let has_places = matches!(request.operation, Operation::SearchOrders | Operation::GetOrder);
+        let leaks = self.leak_buyer_data && !has_places && answer.status.is_success();
+        let answer = if leaks { answer.leaking() } else { answer };
         answer.with_rate(plan.rate_header(self.pace.speed()))
     }
 
@@ -258,7 +296,18 @@ impl State {
             Operation::CreateReport => reports::create_report(self, ask),
             Operation::GetReport => reports::get_report(self, ask),
             Operation::GetReportDocument => report_documents::get_report_document(self, ask),
-            Operation::Token | Operation::DownloadDocument => Ok(Answer::access_denied("")),
+            Operation::CreateDestination => notifications::create_destination(self, ask),
+            Operation::GetDestinations => notifications::get_destinations(self, ask),
+            Operation::CreateSubscription => notifications::create_subscription(self, ask),
+            Operation::GetSubscription => notifications::get_subscription(self, ask),
+            // Answered at other counters.
+            Operation::Token
+            | Operation::DownloadDocument
+            | Operation::ReceiveMessage
+            | Operation::DeleteMessage
+            | Operation::DeleteMessageBatch
+            | Operation::GetQueueAttributes
+            | Operation::GetQueueUrl => Ok(Answer::access_denied("")),
         }
     }
 }

@@ -37,6 +37,8 @@ mod feedback;
 mod gateway;
 mod inventory;
 mod listings;
+mod notices;
+mod notifications;
 mod operations;
 mod orders;
 mod orders_answers;
@@ -46,6 +48,7 @@ mod participations;
 mod planted;
 mod products;
 mod query;
+mod queues;
 mod report_documents;
 mod reports;
 mod sales;
@@ -55,6 +58,7 @@ mod sellers;
 mod server;
 mod signin;
 mod solicitations;
+mod sqs;
 mod state;
 mod stretches;
 mod usage_plans;
@@ -64,8 +68,8 @@ pub use calls::{Call, CallPage};
 pub use charsets::ReportCharset;
 pub use control::{
     AccountHealthRecord, ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, FeedbackRecord,
-    IssueRecord, MetricsWanted, OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, Seed,
-    Seeded, SeededSeller, Settings, SettingsChange, StockRecord,
+    IssueRecord, MessageRecord, MetricsWanted, NewMessage, OrderChanges, ParticipationRecord, ProductChanges,
+    ProductRecord, QueueRecord, Seed, Seeded, SeededSeller, Settings, SettingsChange, StockRecord,
 };
 pub use evidence::{OrderRecord, Summary};
 pub use faults::{Fault, FaultScript};

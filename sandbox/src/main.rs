@@ -33,6 +33,12 @@ Amazon's side:
   POST /reports/2021-06-30/reports
   GET  /reports/2021-06-30/reports/{reportId}
   GET  /reports/2021-06-30/documents/{reportDocumentId}
+  POST /notifications/v1/destinations
+  GET  /notifications/v1/destinations
+  POST /notifications/v1/subscriptions/{notificationType}
+  GET  /notifications/v1/subscriptions/{notificationType}
+  POST /                                            X-Amz-Target: AmazonSQS.{ReceiveMessage, DeleteMessage,
+                                                    DeleteMessageBatch, GetQueueAttributes, GetQueueUrl}
   GET  /documents/{address}?signature=SIGNATURE     without any token, as from Amazon's store of files
 
 Control (JSON):
@@ -47,9 +53,12 @@ Control (JSON):
   POST   /control/sellers/{id}/restore
   POST   /control/sellers/{id}/participations   {marketplace_id, is_participating, has_suspended_listings}
   POST   /control/settings                {speed?, leak_buyer_data?, client_secret?, inventory_token_seconds?, report_gzip?,
-                                           report_charset?: utf-8|windows-1252|shift_jis, document_url_seconds?}
+                                           report_charset?: utf-8|windows-1252|shift_jis, document_url_seconds?,
+                                           queue_duplicates?, queue_out_of_order?}
+  POST   /control/messages                {body}
   GET    /control/summary
   GET    /control/orders
+  GET    /control/messages
   GET    /control/sellers/{id}/products
   GET    /control/sellers/{id}/participations
   GET    /control/sellers/{id}/feedback

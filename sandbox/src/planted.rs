@@ -3,6 +3,8 @@
 //! Every order has the same buyer, every store the same owner. Each value is rare enough that finding it in a log, a row or a payload means that it came
 //! from here.
 
+use serde_json::{Value, json};
+
 /// Every planted value. None of them may turn up anywhere outside the sandbox's own answers.
 pub const PLANTED: [&str; 13] = [
     BUYER_NAME,
@@ -19,6 +21,41 @@ pub const PLANTED: [&str; 13] = [
     FEEDBACK_COMMENT,
     RATER_EMAIL,
 ];
+
+/// Adds the buyer to an answer that has no place for one: beside everything else, and in whatever is listed.
+pub(crate) fn leak_into(answer: &mut Value) {
+    add_buyer(answer);
+    leak_into_lists(answer);
+}
+
+fn leak_into_lists(value: &mut Value) {
+    match value {
+        Value::Object(members) => members.values_mut().for_each(leak_into_lists),
+        Value::Array(items) => {
+            for item in items {
+                leak_into_lists(item);
+                add_buyer(item);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn add_buyer(value: &mut Value) {
+    let Value::Object(members) = value else { return };
+    let buyer = json!({"buyerName": BUYER_NAME, "buyerEmail": BUYER_EMAIL, "buyerCompanyName": COMPANY});
+    let address = json!({
+        "name": RECIPIENT_NAME,
+        "addressLine1": ADDRESS_LINE,
+        "city": CITY,
+        "postalCode": POSTCODE,
+        "phone": PHONE,
+    });
+    members.insert("buyer".to_owned(), buyer);
+    members.insert("shippingAddress".to_owned(), address);
+    members.insert("giftMessage".to_owned(), json!(GIFT_MESSAGE));
+    members.insert("customizedUrl".to_owned(), json!(CUSTOMIZED_URL));
+}
 
 /// What an order says about its buyer, when it is asked.
 #[cfg(test)]

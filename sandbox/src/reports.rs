@@ -146,8 +146,7 @@ struct Specification {
 pub(crate) fn create_report(state: &mut State, ask: &Ask<'_>) -> Result<Answer, InvalidQuery> {
     ask.query.allow_only(&[])?;
     let Some(seller) = state.sellers.get(ask.seller) else { return Ok(Answer::access_denied("")) };
-    let wanted: Specification = serde_json::from_slice(ask.body)
-        .map_err(|error| InvalidQuery(format!("The body is not a report specification: {error}.")))?;
+    let wanted: Specification = ask.json()?;
     let Ok(report_type) = serde_json::from_value(json!(wanted.report_type)) else {
         state.calls.refuse(format!("POST /reports/2021-06-30/reports {}", wanted.report_type));
         return Ok(Answer::access_denied(""));
@@ -218,15 +217,15 @@ pub(crate) fn get_report(state: &State, ask: &Ask<'_>) -> Result<Answer, Invalid
 }
 
 impl State {
-    /// Ends the reports whose time is over. Nothing runs by itself here, so every call does this first. Returns what ended.
-    pub(crate) fn finish_reports(&mut self, now: DateTime<Utc>) -> Vec<Report> {
-        let mut ended = self.reports.take_due(self.pace.at(now));
-        for report in &mut ended {
-            let outcome = self.outcome(report, now);
+    /// Ends the reports whose time is over, and tells whoever subscribed. Nothing runs by itself here, so every call does this
+    /// first.
+    pub(crate) fn finish_reports(&mut self, now: DateTime<Utc>) {
+        for mut report in self.reports.take_due(self.pace.at(now)) {
+            let outcome = self.outcome(&report, now);
             self.reports.settle(&report.seller, &report.id, outcome.clone());
             report.outcome = Some(outcome);
+            self.tell_of_report(&report, now);
         }
-        ended
     }
 
     fn outcome(&mut self, report: &Report, now: DateTime<Utc>) -> Outcome {

@@ -6,10 +6,12 @@
 use crate::calls::CallLog;
 use crate::charsets::ReportCharset;
 use crate::faults::Faults;
+use crate::notifications::Subscriptions;
 use crate::orders::OrderBook;
 use crate::pace::{Clock, Pace};
 use crate::page_tokens::PageTokens;
 use crate::products::Shelves;
+use crate::queues::Queues;
 use crate::report_documents::Documents;
 use crate::reports::Reports;
 use crate::search::PagingTokens;
@@ -45,6 +47,10 @@ pub(crate) struct State {
     pub(crate) reports: Reports,
     /// Their documents.
     pub(crate) documents: Documents,
+    /// Who wants to hear of what.
+    pub(crate) subscriptions: Subscriptions,
+    /// Where it is told.
+    pub(crate) queues: Queues,
     /// What reports are written in, instead of what their marketplace's are.
     pub(crate) report_charset: Option<ReportCharset>,
     /// Whether reports are compressed.
@@ -85,6 +91,8 @@ impl State {
             inventory_token_seconds: INVENTORY_TOKEN_SECONDS,
             reports: Reports::default(),
             documents: Documents::default(),
+            subscriptions: Subscriptions::default(),
+            queues: Queues::default(),
             report_charset: None,
             report_gzip: true,
             document_url_seconds: DOCUMENT_URL_SECONDS,
