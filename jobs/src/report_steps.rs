@@ -221,7 +221,7 @@ async fn store_feedback(
     stored?;
     let FeedbackRead { passed_over, tells_all, .. } = read?;
     if passed_over > 0 {
-        tracing::warn!(seller.id = %seller, lines = passed_over, "lines of a feedback report make no sense");
+        tracing::warn!(seller.id = %seller, report.lines = passed_over, "lines of a feedback report make no sense");
     }
     if let Some(from) = report.data_from.filter(|_| tells_all) {
         // The first day may be told in part only, and is counted in Amazon's time zone.
@@ -282,7 +282,7 @@ async fn end(connected: &Connected<'_>, report: &Report, end: End) -> Outcome<Op
     match end {
         End::Failed(reason) => {
             count(report.report_type, "failed");
-            tracing::warn!(seller.id = %seller, report = %report.report_type, reason, "a report comes to nothing");
+            tracing::warn!(seller.id = %seller, report.type = report.report_type.name(), report.reason = reason, "a report comes to nothing");
         }
         End::NoData => count(report.report_type, "no_data"),
         End::Stored => {}

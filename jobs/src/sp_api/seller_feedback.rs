@@ -160,13 +160,13 @@ mod tests {
     #[test]
     fn both_layouts_are_read_and_nothing_of_the_buyer() {
         let six = "Date\tRating\tComments\tYour Response\tOrder ID\tRater Email\n\
-            03/04/26\t2\tPlanted \"words\tsorry\t026-0000001-0000001\tplanted@example.com\n";
+            03/04/26\t2\tPlanted \"words\tsorry\t026-0000001-0000001\tplanted@mail.example\n";
         let (rows, _) = read(six, GB);
         assert_eq!(rows, [row("026-0000001-0000001", "2026-04-03", 2)]);
         let (rows, _) = read(six, US);
         assert_eq!(rows, [row("026-0000001-0000001", "2026-03-04", 2)]);
         let nine = "Datum\tBewertung\tKommentare\tAntwort\tPünktlich\tWie beschrieben\tService\tBestellnummer\tE-Mail\n\
-            24.12.2025\t1\tPlanted\t\tnein\tja\tja\t302-0000001-0000001\tplanted@example.com\n";
+            24.12.2025\t1\tPlanted\t\tnein\tja\tja\t302-0000001-0000001\tplanted@mail.example\n";
         let (rows, _) = read(nine, "A1PA6795UKMFR9");
         assert_eq!(rows, [row("302-0000001-0000001", "2025-12-24", 1)]);
         assert!(!format!("{rows:?}").contains("lanted"));
