@@ -13,7 +13,7 @@ pub use products::{
     ProductRecord, StockRecord,
 };
 
-pub use reports::{AccountHealthRecord, FeedbackRecord};
+pub use reports::{AccountHealthRecord, FeedbackRecord, FeedbackRemoval};
 
 use crate::calls::CallPage;
 use crate::charsets::ReportCharset;
