@@ -7,7 +7,11 @@ use queue::{Catalog, Kind};
 use crate::{
     context::Context,
     kinds::{
-        send_review_requests::SendReviewRequests, sync_orders::SyncOrders, sync_performance::SyncPerformance,
+        backfill_orders::BackfillOrders, delete_seller_data::DeleteSellerData,
+        disconnect_seller::DisconnectSeller, plan_review_requests::PlanReviewRequests,
+        send_review_request::SendReviewRequest, sync_inventory::SyncInventory, sync_listings::SyncListings,
+        sync_orders::SyncOrders, sync_participations::SyncParticipations, sync_performance::SyncPerformance,
+        watch_authorisations::WatchAuthorisations,
     },
 };
 
@@ -15,8 +19,16 @@ use crate::{
 pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
     Catalog::new(vec![
         Kind::of::<SyncOrders>(),
-        Kind::of::<SendReviewRequests>(),
+        Kind::of::<BackfillOrders>(),
+        Kind::of::<PlanReviewRequests>(),
+        Kind::of::<SendReviewRequest>(),
+        Kind::of::<SyncParticipations>(),
+        Kind::of::<SyncInventory>(),
+        Kind::of::<SyncListings>(),
         Kind::of::<SyncPerformance>(),
+        Kind::of::<WatchAuthorisations>(),
+        Kind::of::<DisconnectSeller>(),
+        Kind::of::<DeleteSellerData>(),
     ])
 });
 
@@ -26,16 +38,27 @@ mod tests {
 
     use queue::{Failure, failure};
     use sandbox::{Fault, Operation, PLANTED, SettingsChange};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
+
+    /// A payload for each kind with which the shop stays as it is for the others.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
+            "watch_authorisations" => json!({}),
+            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
+            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
+            _ => json!({"seller": shop.seller}),
+        }
+    }
 
     /// Runs every kind once and returns what the runs end with, as the ledger would keep it.
     async fn run_all(shop: &Shop) -> String {
         let mut ends = String::new();
         for kind in CATALOG.iter() {
-            let payload = json!({"seller": shop.seller});
+            let payload = payload(kind.name, shop);
             let run = shop.enqueue(&SyncOrders { seller: shop.seller }).await;
             match kind.execute(Arc::clone(&shop.context), payload, run).await {
                 Ok(report) => ends.push_str(&report.to_string()),
@@ -59,10 +82,24 @@ mod tests {
             let careless = SettingsChange { leak_buyer_data: Some(true), ..SettingsChange::default() };
             shop.sandbox.control().change_settings(careless).expect("it can be set");
             shop.sync().await.expect("nothing is wrong yet");
-            for operation in [Operation::SearchOrders, OFFERS, ASK_BUYER, Operation::Token] {
+            shop.sync_participations().await.expect("nothing is wrong yet");
+            shop.sync_stock().await.expect("nothing is wrong yet");
+            shop.sync_listings().await.expect("nothing is wrong yet");
+            for operation in [
+                Operation::GetMarketplaceParticipations,
+                Operation::SearchOrders,
+                Operation::GetInventorySummaries,
+                Operation::SearchListingsItems,
+                Operation::SearchCatalogItems,
+                OFFERS,
+                ASK_BUYER,
+                Operation::Token,
+            ] {
                 shop.fault(operation, fault, 2);
             }
-            ends += &run_all(&shop).await;
+            for _ in 0..4 {
+                ends += &run_all(&shop).await;
+            }
             shop.sandbox.control().clear_faults();
             // Lost answers are looked into, and the access token is too old.
             shop.clock.advance(chrono::TimeDelta::minutes(5));
@@ -71,6 +108,9 @@ mod tests {
             shop.sandbox.control().revoke(&shop.account.selling_partner_id).expect("the seller is known");
             ends += &run_all(&shop).await;
             stored += &shop.everything_stored().await;
+            for product in shop.products().await {
+                assert!(stored.contains(&product.sku), "it looks at the tables of products too");
+            }
         }
         let logged = log.text();
         assert!(orders.iter().all(|order| stored.contains(order)), "it looks at the right tables");

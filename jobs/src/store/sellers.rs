@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use runtime::secret::SecretString;
 use sqlx::PgConnection;
 use thiserror::Error;
@@ -23,12 +23,16 @@ runtime::id_type!(
 pub struct Seller {
     /// Our id.
     pub id: SellerId,
+    /// Amazon's id of the account, for the paths that name it; never for a log.
+    pub selling_partner_id: String,
     /// Which endpoint answers for it.
     pub region: Region,
     /// What is synced.
     pub marketplace_ids: Vec<String>,
     /// Whether its authorisation holds.
     pub active: bool,
+    /// When it connected, or authorised again.
+    pub connected_at: DateTime<Utc>,
     refresh_token: Sealed,
 }
 
@@ -79,7 +83,8 @@ fn place(id: SellerId) -> String {
 }
 
 /// Connects a seller, or renews the authorisation of one that is known. Returns our id. Where a marketplace is new, its
-/// orders are older than the seller's cursor, so that everything is synced from the start.
+/// orders are older than the seller's cursor, so that everything is synced from the start; so it is for a seller that was
+/// disconnected, whose data may have begun to be deleted.
 ///
 /// # Errors
 /// When the authorisation cannot be encrypted, or the database fails.
@@ -91,7 +96,7 @@ pub async fn connect(
 ) -> Result<SellerId, SellerError> {
     let known = sqlx::query!(
         r#"
-        select id as "id: SellerId", marketplace_ids @> $3 as "has_all!" from sellers
+        select id as "id: SellerId", state <> 'disconnected' and marketplace_ids @> $3 as "has_all!" from sellers
         where selling_partner_id = $1 and region = $2 for update
         "#,
         seller.selling_partner_id,
@@ -111,7 +116,8 @@ pub async fn connect(
         values ($1, $2, $3, $4, $5, $6, $7)
         on conflict (id) do update set marketplace_ids = excluded.marketplace_ids, refresh_token = excluded.refresh_token,
             refresh_token_key = excluded.refresh_token_key, connected_at = excluded.connected_at,
-            state = 'active', state_reason = null
+            state = 'active', state_reason = null,
+            authorisation_ended_at = null, disconnected_at = null, data_deleted_at = null
         "#,
         id.0,
         seller.selling_partner_id,
@@ -132,7 +138,8 @@ pub async fn connect(
 /// When the database fails or the row is not valid.
 pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<Seller>, SellerError> {
     let row = sqlx::query!(
-        "select region, marketplace_ids, state, refresh_token, refresh_token_key from sellers where id = $1",
+        "select selling_partner_id, region, marketplace_ids, state, connected_at, refresh_token, refresh_token_key
+         from sellers where id = $1",
         id.0
     )
     .fetch_optional(connection)
@@ -140,9 +147,11 @@ pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<S
     row.map(|row| {
         Ok(Seller {
             id,
+            selling_partner_id: row.selling_partner_id,
             region: Region::from_str(&row.region).map_err(|why| SellerError::Row { id, why })?,
             marketplace_ids: row.marketplace_ids,
             active: row.state == "active",
+            connected_at: row.connected_at,
             refresh_token: Sealed { key_id: row.refresh_token_key, bytes: row.refresh_token },
         })
     })
@@ -164,6 +173,32 @@ pub async fn sells_in(
     Ok(present.is_some_and(|present| present == marketplace_ids))
 }
 
+/// Changes what is synced of an active seller, if it still is what was read with the seller; false if not. Where a marketplace
+/// is new, everything is synced from the start, as after [`connect`].
+///
+/// # Errors
+/// When the database fails.
+pub async fn change_marketplaces(
+    connection: &mut PgConnection,
+    seller: &Seller,
+    marketplace_ids: &[String],
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update sellers set marketplace_ids = $2 where id = $1 and state = 'active' and marketplace_ids = $3",
+        seller.id.0,
+        marketplace_ids,
+        &seller.marketplace_ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let changed = done.rows_affected() == 1;
+    if changed && marketplace_ids.iter().any(|id| !seller.marketplace_ids.contains(id)) {
+        cursors::reset(connection, seller.id, now).await?;
+    }
+    Ok(changed)
+}
+
 /// The ids of all sellers whose authorisation holds.
 ///
 /// # Errors
@@ -172,6 +207,28 @@ pub async fn active(connection: &mut PgConnection) -> Result<Vec<SellerId>, sqlx
     sqlx::query_scalar!(r#"select id as "id: SellerId" from sellers where state = 'active' order by id"#)
         .fetch_all(connection)
         .await
+}
+
+/// The ids of the sellers whose authorisation holds, and whose orders are not yet stored as far back as `history`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn without_whole_history(
+    connection: &mut PgConnection,
+    history: TimeDelta,
+) -> Result<Vec<SellerId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        select s.id as "id: SellerId" from sellers s
+        left join sync_cursors c on c.seller_id = s.id and c.data_set = $1
+        where s.state = 'active' and (c.synced_until is null or c.synced_until > now() - make_interval(secs => $2))
+        order by s.id
+        "#,
+        cursors::ORDER_HISTORY,
+        history.as_seconds_f64(),
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Notes that Amazon no longer accepts the authorisation that was read with the seller. Its jobs then do nothing until it
@@ -183,15 +240,61 @@ pub async fn needs_reauthorisation(
     connection: &mut PgConnection,
     seller: &Seller,
     reason: &str,
+    now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update sellers set state = 'needs_reauthorisation', state_reason = $2
+        "update sellers set state = 'needs_reauthorisation', state_reason = $2, authorisation_ended_at = $4
          where id = $1 and state = 'active' and refresh_token = $3",
         seller.id.0,
         reason,
         seller.refresh_token.bytes,
+        now,
     )
     .execute(connection)
     .await
     .map(|_| ())
+}
+
+/// What became of a seller that was to be disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disconnected {
+    /// It is disconnected, now or since before; its authorisation ended then.
+    Since(DateTime<Utc>),
+    /// It connected again after the authorisation that was meant.
+    ConnectedAgain,
+    /// There is none.
+    Unknown,
+}
+
+/// Disconnects a seller: its authorisation is wiped and its jobs do nothing any more. With `connected_at`, only the
+/// authorisation of that moment is meant. Twice is once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn disconnect(
+    connection: &mut PgConnection,
+    id: SellerId,
+    connected_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Disconnected, sqlx::Error> {
+    let ended_at = sqlx::query_scalar!(
+        r#"
+        update sellers set state = 'disconnected',
+            authorisation_ended_at = coalesce(authorisation_ended_at, $3), disconnected_at = coalesce(disconnected_at, $3)
+        where id = $1 and ($2::timestamptz is null or connected_at = $2)
+        returning authorisation_ended_at as "ended_at!"
+        "#,
+        id.0,
+        connected_at,
+        now,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(ended_at) = ended_at {
+        return Ok(Disconnected::Since(ended_at));
+    }
+    let known = sqlx::query_scalar!(r#"select 1 as "known!" from sellers where id = $1"#, id.0)
+        .fetch_optional(connection)
+        .await?;
+    Ok(known.map_or(Disconnected::Unknown, |_| Disconnected::ConnectedAgain))
 }
