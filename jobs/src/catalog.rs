@@ -9,9 +9,10 @@ use crate::{
     kinds::{
         backfill_orders::BackfillOrders, delete_seller_data::DeleteSellerData,
         disconnect_seller::DisconnectSeller, plan_review_requests::PlanReviewRequests,
-        send_review_request::SendReviewRequest, sync_inventory::SyncInventory, sync_listings::SyncListings,
-        sync_orders::SyncOrders, sync_participations::SyncParticipations, sync_performance::SyncPerformance,
-        watch_authorisations::WatchAuthorisations,
+        receive_notifications::ReceiveNotifications, send_review_request::SendReviewRequest,
+        subscribe_notifications::SubscribeNotifications, sync_inventory::SyncInventory,
+        sync_listings::SyncListings, sync_orders::SyncOrders, sync_participations::SyncParticipations,
+        sync_performance::SyncPerformance, watch_authorisations::WatchAuthorisations,
     },
 };
 
@@ -26,6 +27,8 @@ pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
         Kind::of::<SyncInventory>(),
         Kind::of::<SyncListings>(),
         Kind::of::<SyncPerformance>(),
+        Kind::of::<ReceiveNotifications>(),
+        Kind::of::<SubscribeNotifications>(),
         Kind::of::<WatchAuthorisations>(),
         Kind::of::<DisconnectSeller>(),
         Kind::of::<DeleteSellerData>(),
@@ -47,7 +50,7 @@ mod tests {
     fn payload(kind: &str, shop: &Shop) -> Value {
         match kind {
             "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
-            "watch_authorisations" => json!({}),
+            "watch_authorisations" | "receive_notifications" => json!({}),
             "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
             "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
             _ => json!({"seller": shop.seller}),

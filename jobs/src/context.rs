@@ -9,6 +9,7 @@ use sqlx::PgPool;
 use crate::{
     config::AmazonSettings,
     keyring::Keyring,
+    notice_queue::NoticeSource,
     sp_api::{SpApi, report_document::ReportDocuments},
 };
 
@@ -25,6 +26,8 @@ pub struct Context {
     pub documents: ReportDocuments,
     /// Keys for data at rest.
     pub keyring: Arc<Keyring>,
+    /// Where Amazon's notices come from.
+    pub notices: NoticeSource,
 }
 
 impl Context {
@@ -41,6 +44,12 @@ impl Context {
     ) -> Result<Self, reqwest::Error> {
         let documents = ReportDocuments::new(&amazon)?;
         let sp_api = SpApi::new(amazon, budgets, Arc::clone(&clock))?;
-        Ok(Self { clock, pool, sp_api, documents, keyring: Arc::new(keyring) })
+        Ok(Self { clock, pool, sp_api, documents, keyring: Arc::new(keyring), notices: NoticeSource::None })
+    }
+
+    /// The same, with notices from there.
+    #[must_use]
+    pub fn with_notices(self, notices: NoticeSource) -> Self {
+        Self { notices, ..self }
     }
 }

@@ -9,6 +9,8 @@ mod connected;
 pub mod context;
 pub mod keyring;
 pub mod kinds;
+pub mod notice_queue;
+pub mod notices;
 mod order_pages;
 pub mod order_windows;
 pub mod performance;

@@ -17,6 +17,7 @@ mod lenient;
 pub mod listings;
 pub mod marketplaces;
 mod moments;
+pub mod notifications;
 pub mod operations;
 pub mod order_metrics;
 pub mod orders;

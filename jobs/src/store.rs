@@ -6,6 +6,7 @@ pub mod authorisations;
 pub mod cursors;
 pub mod inventory;
 pub mod listings;
+pub mod notices;
 pub mod order_metrics;
 pub mod orders;
 pub mod participations;

@@ -1,6 +1,7 @@
 //! For tests of the kinds: a shop, which is a seller with orders at a sandbox of Amazon, and the production context over a
 //! real Postgres and Redis. Verbs run jobs and read what both sides know; nothing is cleaned up, all is the test's own.
 
+mod notice_queue;
 mod products;
 
 use std::{
@@ -35,14 +36,20 @@ use crate::{
         send_review_request::SendReviewRequest,
         sync_orders::{SyncOrders, Synced},
     },
+    notice_queue::NoticeSource,
     sp_api::{self, Operation},
     store::sellers::{self, Connection, Seller, SellerId},
 };
+
+pub(crate) use notice_queue::TestQueue;
 
 /// The sandbox's call that asks a buyer.
 pub(crate) const ASK_BUYER: Asked = Asked::CreateProductReviewAndSellerFeedbackSolicitation;
 /// The sandbox's call that tells whether a buyer may be asked.
 pub(crate) const OFFERS: Asked = Asked::GetSolicitationActionsForOrder;
+
+/// AWS' name of the queue for notices.
+pub(crate) const QUEUE_ARN: &str = "arn:aws:sqs:eu-west-1:000000000000:notices";
 
 /// Amazon's hour lasts a second: quotas do not slow tests down, and tokens grow old within them.
 const SPEED: f64 = 3_600.0;
@@ -156,6 +163,14 @@ impl Shop {
         .await
         .expect("the seller is there");
         Self { sandbox, context, clock, seller, account, amazon, budgets, _database: database, _redis: redis }
+    }
+
+    /// A queue of notices for the shop's context, which listens to it from now on.
+    pub(crate) fn listen(&mut self) -> Arc<TestQueue> {
+        let queue = Arc::new(TestQueue::new(Arc::clone(&self.clock)));
+        let source = NoticeSource::Queue { arn: QUEUE_ARN.to_owned(), queue: Arc::clone(&queue) as _ };
+        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
+        queue
     }
 
     /// The seller connects again, with this authorisation and all of its marketplaces.

@@ -80,7 +80,7 @@ impl Job for BackfillOrders {
         let Some(connected) = Connected::open(context, self.seller, run).await? else {
             return Ok(Backfilled { skipped: Some(NOT_CONNECTED), ..report });
         };
-        let pages = OrderPages { connected: &connected, run, data_set: cursors::ORDER_HISTORY, keep: KEEP };
+        let pages = OrderPages { connected: &connected, data_set: cursors::ORDER_HISTORY, keep: KEEP };
         let mut begun_again = false;
         loop {
             if run.signals.asked_to_stop() {

@@ -81,7 +81,7 @@ impl Job for SyncOrders {
         let Some(connected) = Connected::open(context, self.seller, run).await? else {
             return Ok(Synced { skipped: Some(NOT_CONNECTED), ..synced });
         };
-        let pages = OrderPages { connected: &connected, run, data_set: cursors::ORDERS, keep: 0 };
+        let pages = OrderPages { connected: &connected, data_set: cursors::ORDERS, keep: 0 };
         let until = context.clock.now() - order_windows::NOT_YET_TOLD;
         let mut begun_again = false;
         loop {

@@ -298,3 +298,34 @@ pub async fn disconnect(
         .await?;
     Ok(known.map_or(Disconnected::Unknown, |_| Disconnected::ConnectedAgain))
 }
+
+/// A connected seller that a selling partner at Amazon is here: one for each region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partner {
+    /// Amazon's id.
+    pub selling_partner_id: String,
+    /// Ours.
+    pub seller: SellerId,
+    /// Where it sells.
+    pub marketplace_ids: Vec<String>,
+}
+
+/// The connected sellers that these selling partners are here.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_partners(
+    connection: &mut PgConnection,
+    selling_partner_ids: &[String],
+) -> Result<Vec<Partner>, sqlx::Error> {
+    sqlx::query_as!(
+        Partner,
+        r#"
+        select selling_partner_id, id as "seller: SellerId", marketplace_ids from sellers
+        where selling_partner_id = any($1) and state = 'active' order by id
+        "#,
+        selling_partner_ids,
+    )
+    .fetch_all(connection)
+    .await
+}
