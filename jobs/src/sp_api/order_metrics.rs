@@ -140,9 +140,7 @@ impl Interval {
             unit_count: self.unit_count,
             order_item_count: self.order_item_count,
             order_count: self.order_count,
-            total_sales: self
-                .total_sales
-                .and_then(|money| Some((money.amount.exact()?, money.currency_code))),
+            total_sales: self.total_sales.and_then(Money::exact),
         }
     }
 }
@@ -205,6 +203,8 @@ mod tests {
             interval("2026-11-01T00:00-07:00--2026-11-02T00:00-08:00", json!("22.95")),
             interval("2026-11-02T08:00Z--2026-11-03T08:00Z", json!(1234567.1)),
             interval("2026-11-03T00:00:00-08:00--2026-11-04T00:00:00-08:00", json!("string")),
+            json!({"interval": "2026-11-04T08:00Z--2026-11-05T08:00Z", "unitCount": 1, "orderItemCount": 1,
+                "orderCount": 1, "totalSales": {"amount": "1", "currencyCode": "string"}}),
         ]});
         let metrics = seattle.parse(body.to_string().as_bytes()).expect("an answer");
         let told: Vec<_> = metrics
