@@ -215,7 +215,12 @@ mod tests {
         let day = |day: &str, amount: Option<&str>| (day.to_owned(), amount.map(str::to_owned));
         assert_eq!(
             told,
-            [day("2026-11-01", Some("22.95")), day("2026-11-02", Some("1234567.1")), day("2026-11-03", None)]
+            [
+                day("2026-11-01", Some("22.95")),
+                day("2026-11-02", Some("1234567.1")),
+                day("2026-11-03", None),
+                day("2026-11-04", None),
+            ]
         );
         assert_eq!(metrics.unreadable, 0);
     }
