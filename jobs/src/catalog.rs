@@ -7,7 +7,8 @@ use queue::{Catalog, Kind};
 use crate::{
     context::Context,
     kinds::{
-        send_review_requests::SendReviewRequests, sync_inventory::SyncInventory, sync_listings::SyncListings,
+        backfill_orders::BackfillOrders, plan_review_requests::PlanReviewRequests,
+        send_review_request::SendReviewRequest, sync_inventory::SyncInventory, sync_listings::SyncListings,
         sync_orders::SyncOrders, sync_participations::SyncParticipations,
     },
 };
@@ -17,9 +18,11 @@ pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
     Catalog::new(vec![
         Kind::of::<SyncParticipations>(),
         Kind::of::<SyncOrders>(),
+        Kind::of::<BackfillOrders>(),
         Kind::of::<SyncInventory>(),
         Kind::of::<SyncListings>(),
-        Kind::of::<SendReviewRequests>(),
+        Kind::of::<PlanReviewRequests>(),
+        Kind::of::<SendReviewRequest>(),
     ])
 });
 
@@ -29,7 +32,7 @@ mod tests {
 
     use queue::{Failure, failure};
     use sandbox::{Fault, Operation, PLANTED, SettingsChange};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
@@ -38,7 +41,7 @@ mod tests {
     async fn run_all(shop: &Shop) -> String {
         let mut ends = String::new();
         for kind in CATALOG.iter() {
-            let payload = json!({"seller": shop.seller});
+            let payload = payload(kind.name, shop);
             let run = shop.enqueue(&SyncOrders { seller: shop.seller }).await;
             match kind.execute(Arc::clone(&shop.context), payload, run).await {
                 Ok(report) => ends.push_str(&report.to_string()),
@@ -51,6 +54,14 @@ mod tests {
             ends.push('\n');
         }
         ends
+    }
+
+    /// What a job of the kind is about, in a shop.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
+            _ => json!({"seller": shop.seller}),
+        }
     }
 
     #[tokio::test]
@@ -77,7 +88,9 @@ mod tests {
             ] {
                 shop.fault(operation, fault, 2);
             }
-            ends += &run_all(&shop).await;
+            for _ in 0..4 {
+                ends += &run_all(&shop).await;
+            }
             shop.sandbox.control().clear_faults();
             // Lost answers are looked into, and the access token is too old.
             shop.clock.advance(chrono::TimeDelta::minutes(5));

@@ -1,7 +1,9 @@
 //! The kinds of jobs, one file each, all in the same six parts: what it promises, payload, policy and run, report, steps,
 //! tests.
 
-pub mod send_review_requests;
+pub mod backfill_orders;
+pub mod plan_review_requests;
+pub mod send_review_request;
 pub mod sync_inventory;
 pub mod sync_listings;
 pub mod sync_orders;

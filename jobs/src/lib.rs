@@ -8,6 +8,8 @@ mod connected;
 pub mod context;
 pub mod keyring;
 pub mod kinds;
+mod order_pages;
+pub mod order_windows;
 pub mod sp_api;
 pub mod store;
 #[cfg(test)]

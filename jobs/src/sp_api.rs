@@ -6,6 +6,7 @@ pub mod answer;
 pub mod auth;
 pub mod budgets;
 pub mod catalog;
+pub mod circuit;
 pub mod client;
 pub mod error;
 pub mod inventory;

@@ -1,7 +1,7 @@
 -- Looks at budgets and changes nothing.
 -- KEYS: for each budget bucket, slots, free
 -- ARGV: now (us), nothing, then for each budget its documented time between calls (us) and its burst
--- Returns: for each budget: calls that could be made at once now; the moment (us, a string) that the next who asks would hear; slots set aside; the told time between calls (us, 0 = the documented one is in force) and until when it is believed (us, a string).
+-- Returns: for each budget: calls that could be made at once now; the moment (us, a string) that the next who asks would hear; slots set aside; the told time between calls (us, 0 = the documented one is in force) and until when it is believed (us, a string); the share of the rate that is used (per mille) and until when (us, a string).
 --
 -- Right after a rate fell, slots may still move apart with the next question: then the next moment is a guess.
 local all, now = read()
@@ -18,6 +18,7 @@ for i, b in ipairs(all) do
   end
   calls = calls + moments_in(moment, now)
   local set_aside = b.forgotten and 0 or redis.call('ZCOUNT', b.slots, text(now - b.late), '+inf')
-  levels[i] = { calls, text(math.max(now, free_moment(b, now))), set_aside, b.told, text(b.believed) }
+  levels[i] = { calls, text(math.max(now, free_moment(b, now))), set_aside, b.told, text(b.believed),
+    b.share, text(b.shared) }
 end
 return levels

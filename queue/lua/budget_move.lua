@@ -6,8 +6,9 @@ local all, now = read()
 local b = all[1]
 carry_out(b, now)
 b.told, b.believed = tonumber(ARGV[2]), now + tonumber(ARGV[5])
-if b.told ~= b.interval then
-  turn(b, now, b.told)
+local interval = in_force(b)
+if interval ~= b.interval then
+  turn(b, now, interval)
   carry_out(b, now)
 end
 write(b, now)

@@ -13,7 +13,9 @@
 --
 -- A bucket holds: `next` (us); `interval` (us), by which `next` was last moved; `told` (us), the interval that the other side
 -- named, and until when it is `believed` (us); `seen`, the latest time (us) at which it was written; `last`, the latest
--- moment (us) ever set aside. Fields that are no sensible number count as missing.
+-- moment (us) ever set aside; `refused`, when (us) the other side last refused a call; `share`, the part of the rate (per
+-- mille) that is used because somebody else uses the rest, and until when that is assumed (`shared`, us). Fields that are
+-- no sensible number count as missing.
 
 -- Beyond any moment that is meant; doubles are exact that far.
 local FAR = 8e15
@@ -23,6 +25,10 @@ local WENT_BACK = 6e7
 -- Calls are saved up for 30 years at most, however large the burst.
 local LONGEST_REACH = 1e15
 local MOST_WALKED, MOST_KEPT = 100, 500
+-- Refusals closer together (us) are one; one that comes at most this long after another shows that somebody else uses a
+-- part of the rate, and for so long that is assumed.
+local ONE_REFUSAL, SHARED_FOR = 6e7, 3.6e9
+local WHOLE, LEAST_SHARE = 1000, 250
 
 local function number(text)
   local value = tonumber(text or nil)
@@ -44,6 +50,11 @@ local function set_interval(b, interval)
   b.interval = interval
   b.reach = math.min((b.burst - 1) * interval, LONGEST_REACH)
   b.late = math.max(b.reach, interval)
+end
+
+-- The time between calls that is to be in force.
+local function in_force(b)
+  return math.ceil((b.told > 0 and b.told or b.documented) * WHOLE / b.share)
 end
 
 -- Changes the time between calls. What was used stays used, counted in calls, and moments given back are forgotten: they
@@ -69,10 +80,12 @@ local function read()
   for i = 1, #KEYS / 3 do
     local b = { bucket = KEYS[3 * i - 2], slots = KEYS[3 * i - 1], free = KEYS[3 * i] }
     b.documented, b.burst = tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2])
-    local found = redis.call('HMGET', b.bucket, 'next', 'interval', 'told', 'believed', 'seen', 'last')
+    local found = redis.call('HMGET', b.bucket, 'next', 'interval', 'told', 'believed', 'seen', 'last', 'refused',
+      'share', 'shared')
     b.no_slots, b.none_free = redis.call('ZCARD', b.slots) == 0, redis.call('ZCARD', b.free) == 0
     b.next, b.before, b.told = number(found[1]) or 0, number(found[2]) or 0, number(found[3]) or 0
     b.believed, b.last = number(found[4]) or 0, number(found[6]) or 0
+    b.refused, b.share, b.shared = number(found[7]) or 0, number(found[8]) or 0, number(found[9]) or 0
     local seen = number(found[5])
     b.forgotten = seen and seen - told_now > WENT_BACK
     if seen and not b.forgotten then now = math.max(now, seen) end
@@ -80,7 +93,8 @@ local function read()
   end
   for _, b in ipairs(all) do
     if b.believed <= now or b.told < 1 then b.told, b.believed = 0, 0 end
-    local interval = b.told > 0 and b.told or b.documented
+    if b.shared <= now or b.share < 1 or b.share > WHOLE then b.share, b.shared = WHOLE, 0 end
+    local interval = in_force(b)
     set_interval(b, b.before > 0 and b.before or interval)
     b.next = math.max(b.next, now - b.reach)
     if b.forgotten then b.last, b.next = 0, now + b.interval end
@@ -91,10 +105,12 @@ local function read()
   return all, now
 end
 
--- Keeps a key until the budget is full again and the told rate is believed no more, and for a minute beyond.
+-- Keeps a key until the budget is full again, the told rate is believed no more, and refusals are forgotten; and for a
+-- minute beyond.
 local function keep(b, key, now)
   local full = math.max(b.next, b.last) + b.late + b.interval
-  redis.call('PEXPIRE', key, text(math.ceil((math.max(full, b.believed) - now) / 1000) + 60000))
+  local refused = b.refused > 0 and b.refused + SHARED_FOR or 0
+  redis.call('PEXPIRE', key, text(math.ceil((math.max(full, b.believed, refused, b.shared) - now) / 1000) + 60000))
 end
 
 -- Carries out what reading or turning found. A rate that fell moves slots apart, no further than they must: those that are
@@ -171,6 +187,7 @@ end
 
 local function write(b, now)
   redis.call('HSET', b.bucket, 'next', text(math.min(b.next, FAR)), 'interval', text(b.interval), 'told', text(b.told),
-    'believed', text(b.believed), 'seen', text(now), 'last', text(b.last))
+    'believed', text(b.believed), 'seen', text(now), 'last', text(b.last), 'refused', text(b.refused), 'share', text(b.share),
+    'shared', text(b.shared))
   keep(b, b.bucket, now)
 end

@@ -61,10 +61,14 @@ pub struct Level {
     pub calls: u64,
     /// The most that is saved up.
     pub burst: u32,
-    /// Calls per second that are in force now.
+    /// Calls per second that are in force now: as documented or told, times the share.
     pub rate: f64,
     /// Until when the other side's word about the rate is believed; `None` where the documented rate is in force.
     pub told_until: Option<DateTime<Utc>>,
+    /// The part of the rate that is used, from 0 to 1: less than all while somebody else uses the rest.
+    pub share: f64,
+    /// Until when that is assumed.
+    pub shared_until: Option<DateTime<Utc>>,
     /// The moment that the next one who asks would hear.
     pub next_free_at: DateTime<Utc>,
     /// How many slots are set aside, those that are due included.
@@ -87,6 +91,9 @@ pub enum BudgetError {
 
 /// How long a rate that the other side named is believed.
 pub const BELIEVE_RATE: Duration = Duration::from_secs(24 * 3_600);
+
+/// What `lua/budget_look.lua` returns of a budget.
+type RawLevel = (u64, String, u64, i64, String, u32, String);
 
 /// All budgets of a deployment. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -163,7 +170,8 @@ impl Budgets {
     }
 
     /// Empties the budget: the other side refused a call (429). Returns the moment of the next free one. What is set aside
-    /// stays so.
+    /// stays so. The second refusal within an hour shows that somebody else uses a part of the rate: for an hour from then on
+    /// three quarters of it are used, with each further one three quarters of that, down to a quarter.
     ///
     /// # Errors
     /// When Redis fails.
@@ -216,15 +224,18 @@ impl Budgets {
             }
         };
         let call = self.call(redis, &scripts::BUDGET_LOOK, budgets, "")?;
-        let levels: Vec<(u64, String, u64, i64, String)> = call.invoke_async(&mut redis.connection()).await?;
+        let levels: Vec<RawLevel> = call.invoke_async(&mut redis.connection()).await?;
         budgets
             .iter()
             .zip(levels)
-            .map(|(budget, (calls, next_free_at, set_aside, told, until))| {
+            .map(|(budget, (calls, next_free_at, set_aside, told, until, share, shared_until))| {
+                let share = f64::from(share) / 1_000.0;
                 Ok(Level {
                     calls,
                     burst: budget.burst.max(1),
-                    rate: if told > 0 { rate_of(told) } else { budget.rate },
+                    rate: if told > 0 { rate_of(told) } else { budget.rate } * share,
+                    share,
+                    shared_until: if share < 1.0 { Some(moment_of(&shared_until)?) } else { None },
                     told_until: if told > 0 { Some(moment_of(&until)?) } else { None },
                     next_free_at: moment_of(&next_free_at)?,
                     set_aside,

@@ -186,7 +186,8 @@ impl NewJob {
 pub enum Enqueued {
     /// It is enqueued.
     New(JobId),
-    /// Another one with the same unique or idempotency key is there already.
+    /// Another one with the same unique or idempotency key is there already. If it was still waiting for a later moment than
+    /// this one asks for, it is brought forward.
     Exists(JobId),
 }
 
@@ -263,7 +264,9 @@ pub async fn enqueue(
         let born = insert::insert(connection, &left, now).await?;
         answers.extend(born.into_iter().map(|id| (id, Enqueued::New(id))));
         left.retain(|(job, _)| !answers.contains_key(&job.id));
-        answers.extend(insert::existing(connection, &left, now).await?);
+        let existing = insert::existing(connection, &left, now).await?;
+        insert::bring_forward(connection, &existing, now).await?;
+        answers.extend(existing.into_iter().map(|there| (there.refused, Enqueued::Exists(there.holder))));
         // What is left now met another job that has ended since: the key is free again.
         left.retain(|(job, _)| !answers.contains_key(&job.id));
     }

@@ -5,7 +5,8 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use queue::limit::{Budgets, Grant};
+use chrono::TimeDelta;
+use queue::limit::{Budgets, Grant, Level};
 use reqwest::{Method, Response, StatusCode, header::HeaderMap};
 use runtime::{
     clock::Clock,
@@ -20,6 +21,7 @@ use crate::{
         answer::{Refusal, classify},
         auth::{AuthError, Tokens},
         budgets::{budget, budgets},
+        circuit::{Circuits, Resting},
         error::CallError,
         operations::Operation,
         request::{Request, Success},
@@ -56,6 +58,7 @@ pub struct SpApi {
     budgets: Budgets,
     clock: Arc<dyn Clock>,
     tokens: Tokens,
+    circuits: Circuits,
     rates: Mutex<HashMap<String, (u64, Instant)>>,
 }
 
@@ -77,7 +80,8 @@ impl SpApi {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, settings, budgets, clock, tokens: Tokens::default(), rates: Mutex::default() })
+        let (tokens, circuits, rates) = (Tokens::default(), Circuits::default(), Mutex::default());
+        Ok(Self { http, settings, budgets, clock, tokens, circuits, rates })
     }
 
     /// After this long, a call that was begun has ended, whatever became of its answer.
@@ -101,6 +105,9 @@ impl SpApi {
         operation: Operation,
         ticket: &str,
     ) -> Result<Permit, CallError> {
+        self.circuits
+            .ask(seller.id, seller.region, operation, self.patience(), self.clock.now())
+            .map_err(|resting| CallError::Resting { operation, resting })?;
         let budgets = budgets(seller.id, seller.region, operation);
         loop {
             match self.budgets.ask(&budgets, ticket).await? {
@@ -113,6 +120,28 @@ impl SpApi {
                     tokio::time::sleep(wait + Duration::from_millis(1)).await;
                 }
             }
+        }
+    }
+
+    /// Waits shortly until the seller's budget holds more than `keep` calls, which are for others; takes none.
+    ///
+    /// # Errors
+    /// [`CallError::Wait`] with the moment at which it will, or when Redis fails.
+    pub async fn room_beside(
+        &self,
+        seller: &Seller,
+        operation: Operation,
+        keep: u64,
+    ) -> Result<(), CallError> {
+        let budget = budget(seller.id, operation);
+        loop {
+            let levels = self.budgets.look(std::slice::from_ref(&budget)).await?;
+            let Some(missing) = levels.first().and_then(|level| missing(level, keep)) else { return Ok(()) };
+            if missing > SHORT_WAIT {
+                let until = self.clock.now() + TimeDelta::from_std(missing).unwrap_or(TimeDelta::MAX);
+                return Err(CallError::Wait { operation, until });
+            }
+            tokio::time::sleep(missing + Duration::from_millis(1)).await;
         }
     }
 
@@ -132,12 +161,54 @@ impl SpApi {
         }
         // Tokens that must be fetched, and fetched again, would add up to more than `longest_call` promises.
         let whole = self.call_with_token(seller, refresh_token, request);
-        match tokio::time::timeout(self.longest_wait(), whole).await {
-            Ok(result) => result,
-            Err(_) => Err(CallError::NoAnswer {
-                operation: request.operation,
-                why: format!("it had not ended after {:?}", self.longest_wait()),
-            }),
+        let result = tokio::time::timeout(self.longest_wait(), whole).await.unwrap_or_else(|_| {
+            let why = format!("it had not ended after {:?}", self.longest_wait());
+            Err(CallError::NoAnswer { operation: request.operation, why })
+        });
+        self.note_health(seller, request.operation, &result);
+        result
+    }
+
+    /// After a rest, how long who went ahead is waited for.
+    fn patience(&self) -> TimeDelta {
+        TimeDelta::from_std(self.longest_call()).unwrap_or(TimeDelta::MAX)
+    }
+
+    /// Opens and closes circuits by what became of a call.
+    fn note_health(&self, seller: &Seller, operation: Operation, result: &Result<Success, CallError>) {
+        let (id, region, name) = (seller.id, seller.region, operation.entry().name);
+        let changed = match result {
+            Err(
+                CallError::NotSent { .. }
+                | CallError::NoAnswer { .. }
+                | CallError::Refused { refusal: Refusal::AmazonFailed, .. },
+            ) => {
+                let resting = self.circuits.ill(id, region, operation, self.clock.now());
+                for Resting { scope, until } in &resting {
+                    let scope = scope.name();
+                    tracing::warn!(seller.id = %id, operation.name = name, scope, %until, "Amazon is ill: calls rest");
+                }
+                !resting.is_empty()
+            }
+            Err(CallError::Refused { refusal: Refusal::AccessDenied, .. }) => {
+                let resting = self.circuits.denied(id, operation, self.clock.now());
+                for Resting { until, .. } in &resting {
+                    tracing::error!(seller.id = %id, operation.name = name, %until, "Amazon denies access: a role is missing");
+                }
+                !resting.is_empty()
+            }
+            Ok(_) | Err(CallError::Refused { .. }) => {
+                let closed = self.circuits.well(id, region, operation);
+                for scope in &closed {
+                    let scope = scope.name();
+                    tracing::info!(seller.id = %id, operation.name = name, scope, "Amazon is well again");
+                }
+                !closed.is_empty()
+            }
+            Err(_) => false,
+        };
+        if changed {
+            self.circuits.measure();
         }
     }
 
@@ -266,6 +337,14 @@ impl SpApi {
             Err(error) => tracing::warn!(%error, "could not move a budget's rate"),
         }
     }
+}
+
+/// How long until a budget at this level holds more than `keep` calls, if it does not.
+#[expect(clippy::cast_precision_loss, reason = "bursts are small")]
+fn missing(level: &Level, keep: u64) -> Option<Duration> {
+    let keep = keep.min(u64::from(level.burst).saturating_sub(1));
+    let missing = (keep + 1).checked_sub(level.calls).filter(|missing| *missing > 0)?;
+    Some(Duration::from_secs_f64(missing as f64 / level.rate.max(1e-6)))
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -4,8 +4,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Failure, limit::BudgetError};
 use thiserror::Error;
 
-use crate::sp_api::{Operation, answer::Refusal, auth::AuthError};
+use crate::sp_api::{
+    Operation,
+    answer::Refusal,
+    auth::AuthError,
+    circuit::{Resting, Scope},
+};
 
+/// How long to wait when a role is missing: a person must act.
+const DENIED_WAIT: TimeDelta = TimeDelta::minutes(30);
 /// How long to wait when our own credentials are refused: a person must act.
 const CREDENTIALS_WAIT: TimeDelta = TimeDelta::minutes(5);
 
@@ -19,6 +26,14 @@ pub enum CallError {
         operation: Operation,
         /// Until when.
         until: DateTime<Utc>,
+    },
+    /// Amazon is ill for the seller or in the operation, and calls rest.
+    #[error("calls of {} rest: Amazon is ill for the {}", .operation.entry().name, .resting.scope.name())]
+    Resting {
+        /// What was to be called.
+        operation: Operation,
+        /// What rests, and until when.
+        resting: Resting,
     },
     /// No token.
     #[error("could not get an access token")]
@@ -88,6 +103,18 @@ impl CallError {
             Self::Wait { operation, until } => {
                 Failure::snooze(until, format!("budget {}", operation.entry().name))
             }
+            Self::Resting { operation, resting } => {
+                let name = operation.entry().name;
+                let waits_for = match resting.scope {
+                    Scope::Role(..) => format!("a role that is missing for {name}"),
+                    scope => format!("Amazon, which is ill for the {} ({name})", scope.name()),
+                };
+                Failure::snooze(resting.until, waits_for)
+            }
+            Self::Refused { operation, refusal: Refusal::AccessDenied, .. } => {
+                let name = operation.entry().name;
+                Failure::snooze(now + DENIED_WAIT, format!("a role that is missing for {name}"))
+            }
             Self::Auth(AuthError::OurCredentials) => {
                 metrics::counter!("amazon_credentials_refused_total").increment(1);
                 tracing::error!(
@@ -97,10 +124,9 @@ impl CallError {
             }
             Self::Auth(AuthError::GrantRefused)
             | Self::NotAllowed
-            | Self::Refused {
-                refusal: Refusal::InvalidInput | Refusal::AccessDenied | Refusal::NotFound,
-                ..
-            } => Failure::reject(self),
+            | Self::Refused { refusal: Refusal::InvalidInput | Refusal::NotFound, .. } => {
+                Failure::reject(self)
+            }
             other => Failure::retry(other),
         }
     }

@@ -20,6 +20,14 @@ const LONGEST_REACH: i64 = 1_000_000_000_000_000;
 const MOST_WALKED: usize = 100;
 /// Most slots that are kept when a rate falls.
 const MOST_KEPT: usize = 500;
+/// Refusals closer together (us) are one.
+const ONE_REFUSAL: i64 = 60_000_000;
+/// A refusal at most this long (us) after another shows that somebody else uses a part of the rate, and for so long that is
+/// assumed.
+const SHARED_FOR: i64 = 3_600_000_000;
+/// All of the rate, and the least that is used of it, per mille.
+const WHOLE: i64 = 1_000;
+const LEAST_SHARE: i64 = 250;
 
 /// All budgets of a deployment, in memory.
 #[derive(Debug, Default)]
@@ -37,11 +45,20 @@ struct Bucket {
     last: i64,
     slots: BTreeMap<String, i64>,
     free: BTreeSet<i64>,
+    refused: Option<i64>,
+    share: Option<Share>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Told {
     interval: i64,
+    until: i64,
+}
+
+/// The part of the rate (per mille) that is used while somebody else uses the rest.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    part: i64,
     until: i64,
 }
 
@@ -55,7 +72,10 @@ struct Found {
     late: i64,
     next: i64,
     last: i64,
+    documented: i64,
     told: Option<Told>,
+    refused: Option<i64>,
+    share: Option<Share>,
     slots: BTreeMap<String, i64>,
     free: BTreeSet<i64>,
     /// How long slots were good before the rate fell, if it did and they are still to be moved apart.
@@ -128,6 +148,7 @@ impl BudgetBook {
         let mut next = now;
         for budget in &mut found {
             budget.move_apart(now);
+            budget.note_refusal(now, budgets[0].burst);
             budget.next = budget.next.max(now + budget.interval);
             budget.free.retain(|moment| *moment > now);
             next = budget.free_moment(now);
@@ -142,12 +163,8 @@ impl BudgetBook {
         let (now, mut found) = self.find(now, budgets);
         for budget in &mut found {
             budget.move_apart(now);
-            let interval = interval_us(rate);
-            budget.told = Some(Told { interval, until: now + micros(BELIEVE_RATE) });
-            if interval != budget.interval {
-                budget.turn(now, interval, budgets[0].burst);
-                budget.move_apart(now);
-            }
+            budget.told = Some(Told { interval: interval_us(rate), until: now + micros(BELIEVE_RATE) });
+            budget.obey(now, budgets[0].burst);
         }
         self.store(now, budgets, found);
     }
@@ -163,8 +180,10 @@ impl BudgetBook {
                 Level {
                     calls: found.level(now),
                     burst: budget.burst.max(1),
-                    rate: found.told.map_or(budget.rate, |told| rate_of(told.interval)),
+                    rate: found.told.map_or(budget.rate, |told| rate_of(told.interval)) * found.used_share(),
                     told_until: found.told.map(|told| moment_of(told.until)),
+                    share: found.used_share(),
+                    shared_until: found.share.map(|share| moment_of(share.until)),
                     next_free_at: moment_of(found.free_moment(now).max(now)),
                     set_aside: good.count() as u64,
                 }
@@ -189,10 +208,10 @@ impl BudgetBook {
 
     fn store(&mut self, now: i64, budgets: &[Budget], found: Vec<Found>) {
         for (budget, found) in budgets.iter().zip(found) {
-            let Found { interval, next, last, told, slots, free, .. } = found;
+            let Found { interval, next, last, told, refused, share, slots, free, .. } = found;
             let (next, interval, seen) = (Some(next.min(FAR)), Some(interval), Some(now));
-            self.buckets
-                .insert(budget.name.clone(), Bucket { next, interval, told, seen, last, slots, free });
+            let bucket = Bucket { next, interval, told, seen, last, slots, free, refused, share };
+            self.buckets.insert(budget.name.clone(), bucket);
         }
     }
 }
@@ -200,9 +219,14 @@ impl BudgetBook {
 impl Found {
     fn new(bucket: Bucket, budget: &Budget, told_now: i64, now: i64) -> Self {
         let told = bucket.told.filter(|told| told.until > now);
-        let interval = told.map_or_else(|| interval_us(budget.rate), |told| told.interval);
+        let share = bucket.share.filter(|share| share.until > now);
+        let documented = interval_us(budget.rate);
+        let interval = in_force(documented, told, share);
         let before = bucket.interval.unwrap_or(interval);
         let mut found = Self {
+            documented,
+            refused: bucket.refused,
+            share,
             interval: before,
             reach: reach(budget.burst, before),
             late: late(budget.burst, before),
@@ -225,6 +249,34 @@ impl Found {
             found.turn(now, interval, budget.burst);
         }
         found
+    }
+
+    /// The part of the rate that is used, from 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "it is at most a thousand")]
+    fn used_share(&self) -> f64 {
+        self.share.map_or(1.0, |share| share.part as f64 / WHOLE as f64)
+    }
+
+    /// The second refusal within an hour shows that somebody else uses a part of the rate.
+    fn note_refusal(&mut self, now: i64, burst: u32) {
+        let since = self.refused.map(|refused| now - refused);
+        if since.is_some_and(|since| (ONE_REFUSAL..=SHARED_FOR).contains(&since)) {
+            let part = self.share.map_or(WHOLE, |share| share.part);
+            self.share = Some(Share { part: (part * 3 / 4).max(LEAST_SHARE), until: now + SHARED_FOR });
+            self.obey(now, burst);
+        }
+        if since.is_none_or(|since| since >= ONE_REFUSAL) {
+            self.refused = Some(now);
+        }
+    }
+
+    /// Takes up the time between calls that is to be in force.
+    fn obey(&mut self, now: i64, burst: u32) {
+        let interval = in_force(self.documented, self.told, self.share);
+        if interval != self.interval {
+            self.turn(now, interval, burst);
+            self.move_apart(now);
+        }
     }
 
     /// Changes the time between calls. What was used stays used, in calls.
@@ -336,6 +388,13 @@ impl Found {
     fn moments_in(&self, from: i64, until: i64) -> u64 {
         u64::try_from((until - from).div_euclid(self.interval) + 1).unwrap_or(0)
     }
+}
+
+/// The time between calls that is to be in force.
+fn in_force(documented: i64, told: Option<Told>, share: Option<Share>) -> i64 {
+    let part = share.map_or(WHOLE, |share| share.part);
+    // Rounded up, as the script's `math.ceil` does.
+    (told.map_or(documented, |told| told.interval) * WHOLE + part - 1) / part
 }
 
 fn reach(burst: u32, interval: i64) -> i64 {

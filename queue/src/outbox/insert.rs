@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Enqueued, NewJob};
+use super::NewJob;
 use crate::{JobId, policy::Unique};
 
 /// The columns of some new jobs: element `n` of each belongs to job `n`.
@@ -152,12 +152,20 @@ pub(super) async fn insert(
     Ok(born.into_iter().map(JobId).collect())
 }
 
+/// A job that was not written, and the one that holds its key.
+pub(super) struct Existing {
+    pub(super) refused: JobId,
+    pub(super) holder: JobId,
+    /// The holder has not begun and waits for a later moment: this one is wanted instead.
+    earlier: Option<DateTime<Utc>>,
+}
+
 /// For jobs that were not written: which ones were there already.
 pub(super) async fn existing(
     connection: &mut PgConnection,
     refused: &[(&NewJob, String)],
     now: DateTime<Utc>,
-) -> Result<Vec<(JobId, Enqueued)>, sqlx::Error> {
+) -> Result<Vec<Existing>, sqlx::Error> {
     if refused.is_empty() {
         return Ok(Vec::new());
     }
@@ -168,7 +176,8 @@ pub(super) async fn existing(
         select id, idempotency_key,
             case when finished_at is null then unique_key end as unique_key,
             case when finished_at is null then waiting_key end as waiting_key,
-            case when upper(period) > $1 then period_key end as period_key
+            case when upper(period) > $1 then period_key end as period_key,
+            case when state = 'delayed' and fence = 0 then due_at end as waits_until
         from jobs
         where id = any($2) or idempotency_key = any($3)
             or (unique_key = any($4) and finished_at is null)
@@ -187,14 +196,14 @@ pub(super) async fn existing(
     // What a job may be refused for, and by which job.
     let mut holders = HashMap::new();
     for row in &rows {
-        holders.insert((Held::Id, row.id.to_string()), row.id);
+        holders.insert((Held::Id, row.id.to_string()), row);
         let held = [
             (Held::Idempotency, &row.idempotency_key),
             (Held::UntilDone, &row.unique_key),
             (Held::WhileWaiting, &row.waiting_key),
             (Held::ForATime, &row.period_key),
         ];
-        holders.extend(held.into_iter().filter_map(|(held, key)| Some(((held, key.clone()?), row.id))));
+        holders.extend(held.into_iter().filter_map(|(held, key)| Some(((held, key.clone()?), row))));
     }
     let answer = |job: &NewJob| {
         let keys = Keys::of(job);
@@ -206,9 +215,46 @@ pub(super) async fn existing(
             (Held::ForATime, keys.for_a_time.map(|(key, _)| key.to_owned())),
         ];
         let holder = asked.into_iter().find_map(|(held, key)| holders.get(&(held, key?)))?;
-        Some((job.id, Enqueued::Exists(JobId(*holder))))
+        let wanted = job.due_at.map_or(now, |due| due.max(now));
+        let earlier = holder.waits_until.filter(|waits| *waits > wanted).map(|_| wanted);
+        Some(Existing { refused: job.id, holder: JobId(holder.id), earlier })
     };
     Ok(refused.iter().filter_map(|(job, _)| answer(job)).collect())
+}
+
+/// Lets jobs that wait for a later moment than is wanted of them run earlier. They go through the outbox once more: the copy
+/// that Redis holds for the later moment will find its job begun, which is harmless.
+pub(super) async fn bring_forward(
+    connection: &mut PgConnection,
+    existing: &[Existing],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let earlier = existing.iter().filter_map(|there| Some((there.holder.0, there.earlier?)));
+    let (ids, moments): (Vec<_>, Vec<_>) = earlier.unzip();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        with wanted as (
+            select id, min(moment) as moment from unnest($1::uuid[], $2::timestamptz[]) as given (id, moment) group by id
+        ), waiting as (
+            select jobs.id, moment from jobs join wanted on wanted.id = jobs.id
+            where case when state = 'delayed' and fence = 0 then due_at > moment else false end
+            order by jobs.id for update of jobs
+        ), earlier as (
+            update jobs set due_at = moment, touched_at = $3, state = case when moment > $3 then 'delayed' else 'ready' end
+            from waiting where jobs.id = waiting.id returning jobs.id
+        )
+        insert into outbox (job_id) select id from earlier on conflict do nothing
+        "#,
+        &ids,
+        &moments,
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
 }
 
 /// What can be taken.

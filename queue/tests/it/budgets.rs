@@ -136,6 +136,36 @@ async fn a_refusal_by_the_other_side_empties_the_budget() {
 }
 
 #[tokio::test]
+async fn refusals_that_come_again_show_that_somebody_else_uses_a_part_of_the_rate() {
+    let (queues, budgets) = budgets().await;
+    let hour = Duration::from_secs(3_600);
+    let mut refused = async |after: Duration| {
+        queues.clock.advance(after);
+        budgets.drain(&search_orders()).await.unwrap();
+        let level = look(&budgets).await;
+        (level.share, level.rate, level.shared_until)
+    };
+    let alone = (1.0, 2.0, None);
+    assert_eq!(refused(Duration::ZERO).await, alone, "once may be chance");
+    assert_eq!(refused(Duration::from_secs(59)).await, alone, "of several at once, one counts");
+    let until = |seconds| Some(start() + TimeDelta::seconds(seconds));
+    assert_eq!(refused(Duration::from_secs(1)).await, (0.75, 1.5, until(3_660)));
+    assert_eq!(refused(Duration::from_secs(60)).await, (0.562, 1.124, until(3_720)));
+    // The other side's own word about the rate is about the whole of it.
+    budgets.move_rate(&search_orders(), 4.0).await.unwrap();
+    assert_eq!(look(&budgets).await.rate, 4.0 * 0.562);
+    // Quiet for an hour: all of it again.
+    queues.clock.advance(hour);
+    let level = look(&budgets).await;
+    assert_eq!((level.share, level.rate, level.shared_until), (1.0, 4.0, None));
+    assert_eq!(refused(Duration::from_secs(1)).await.0, 1.0, "too long after the last one");
+    for _ in 0..8 {
+        refused(Duration::from_secs(60)).await;
+    }
+    assert_eq!(look(&budgets).await.share, 0.25, "never less than a quarter");
+}
+
+#[tokio::test]
 async fn a_bucket_lives_until_the_last_slot_that_it_set_aside() {
     let (queues, budgets) = budgets().await;
     // One call in 1,000 seconds: a hundred slots reach further than the day for which the rate is believed.
@@ -243,7 +273,16 @@ async fn giving_back_twice_or_what_nobody_holds_frees_nothing() {
 async fn looking_tells_the_level_and_changes_nothing() {
     let (queues, budgets) = budgets().await;
     let one = [search_orders()];
-    let full = Level { calls: 3, burst: 3, rate: 2.0, told_until: None, next_free_at: start(), set_aside: 0 };
+    let full = Level {
+        calls: 3,
+        burst: 3,
+        rate: 2.0,
+        told_until: None,
+        share: 1.0,
+        shared_until: None,
+        next_free_at: start(),
+        set_aside: 0,
+    };
     for _ in 0..2 {
         assert_eq!(look(&budgets).await, full);
     }

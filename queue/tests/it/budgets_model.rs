@@ -57,7 +57,7 @@ fn steps(most: usize, clocks_jump: bool) -> impl Strategy<Value = Vec<Step>> {
         3 => (budget, rate).prop_map(|(budget, rate)| Step::Move { budget, rate }),
         2 => Just(Step::Look),
         12 => wait.prop_map(|(quarters, ms)| Step::Wait { ms: quarters * 250 + ms }),
-        jump => prop_oneof![Just(30_000_u64), Just(90_000_000)].prop_map(|ms| Step::Wait { ms }),
+        jump => prop_oneof![Just(30_000_u64), Just(90_000), Just(90_000_000)].prop_map(|ms| Step::Wait { ms }),
         jump => (0_i64..3_000).prop_map(|ms| Step::Back { ms }),
         jump => prop_oneof![Just(60_000_i64), Just(60_001), Just(3_600_000)].prop_map(|ms| Step::Back { ms }),
     ];

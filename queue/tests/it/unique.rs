@@ -169,3 +169,43 @@ async fn a_thousand_at_once_are_each_told_their_twin() {
         assert_eq!(again, expected);
     }
 }
+
+#[tokio::test]
+async fn who_asks_for_an_earlier_moment_brings_the_one_that_waits_forward() {
+    let deployment = Deployment::new().await;
+    let asked = |due_at| NewJob { due_at, ..unique(Unique::UntilDone) };
+    let later = start() + seconds(600);
+    let first = deployment.enqueue(&[asked(Some(later))]).await[0];
+    assert_eq!(deployment.relay().await, 1);
+
+    let sooner = start() + seconds(60);
+    for (due_at, expected) in [(Some(later + seconds(1)), later), (Some(sooner), sooner)] {
+        assert_eq!(deployment.enqueue(&[asked(due_at)]).await, [Enqueued::Exists(first.id())]);
+        assert_eq!(deployment.row(first.id()).await.due_at, expected);
+    }
+    assert_eq!(deployment.enqueue(&[asked(None), asked(Some(sooner))]).await.len(), 2);
+    let row = deployment.row(first.id()).await;
+    assert_eq!((row.state.as_str(), row.due_at), ("ready", start()));
+    assert_eq!(deployment.relay().await, 1, "once, however often it was asked for");
+
+    // Redis holds it for now, and for later; it runs once.
+    assert_eq!(deployment.queues.claim(WorkerId::new(), 5).await, [first.id()]);
+    deployment.runs(first.id(), 1).await;
+    deployment.ends(first.id(), 1, Verdict::Done { report: json!({}) }).await;
+    deployment.queues.clock.set(later);
+    deployment.engine().promote(crate::deployment::QUEUE).await.unwrap();
+    let copy = deployment.ledger.begin(WorkerId::new(), 2, &[first.id()], later).await.unwrap();
+    assert_eq!(copy[&first.id()], Begun::Finished);
+}
+
+#[tokio::test]
+async fn what_has_begun_keeps_its_moment() {
+    let deployment = Deployment::new().await;
+    let first = deployment.ask(Unique::UntilDone).await;
+    deployment.runs(first.id(), 1).await;
+    let due_at = start() + seconds(300);
+    deployment.ends(first.id(), 1, retry(due_at)).await;
+    assert_eq!(deployment.ask(Unique::UntilDone).await, Enqueued::Exists(first.id()));
+    let row = deployment.row(first.id()).await;
+    assert_eq!((row.state.as_str(), row.due_at), ("delayed", due_at), "its retry is not hurried");
+}

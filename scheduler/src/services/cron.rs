@@ -115,7 +115,7 @@ async fn fire(
     let fires = due_at.filter(|at| schedule.missed == Missed::Once || now - *at <= LATE);
     let mut count = 0;
     if let Some(at) = fires {
-        count = enqueue_tick(&mut transaction, kind, at, now).await?;
+        count = enqueue_tick(&mut transaction, kind, schedule, at, now).await?;
     }
     sqlx::query!(
         r#"
@@ -139,6 +139,7 @@ async fn fire(
 async fn enqueue_tick(
     connection: &mut PgConnection,
     kind: &Kind<Context>,
+    schedule: &Schedule,
     at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<usize, CronError> {
@@ -149,6 +150,9 @@ async fn enqueue_tick(
         .into_iter()
         .map(|job| {
             let key = format!("{tick}/{}", job.group);
+            // A tick that was missed is spread as well, from now on.
+            let place = schedule.place(kind.name, &job.group);
+            let job = if place.is_zero() { job } else { job.due_at(at.max(now - LATE) + place) };
             job.idempotency_key(key)
         })
         .collect();
