@@ -36,6 +36,8 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 const REMEMBER_RATE: Duration = Duration::from_secs(60);
 /// How long a request may still be under way after we have given it up.
 const ON_THE_WIRE: Duration = Duration::from_secs(5);
+/// The Solicitations API's model answers in HAL alone, all others in plain JSON. Source: models of 2026-08-05.
+const ACCEPT: &str = "application/json, application/hal+json";
 /// Most bytes of an answer that are read.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// Amazon refuses calls without it. Source: "Include a User-Agent header in all requests", read 2026-11-23.
@@ -253,7 +255,7 @@ impl SpApi {
             .request(method, url)
             .query(&request.query)
             .header("x-amz-access-token", token.expose_secret())
-            .header("accept", "application/json");
+            .header("accept", ACCEPT);
         let sent = match &request.body {
             Some(body) => building.json(body).send().await,
             None => building.send().await,
