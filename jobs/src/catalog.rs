@@ -7,22 +7,30 @@ use queue::{Catalog, Kind};
 use crate::{
     context::Context,
     kinds::{
-        backfill_orders::BackfillOrders, plan_review_requests::PlanReviewRequests,
-        send_review_request::SendReviewRequest, sync_inventory::SyncInventory, sync_listings::SyncListings,
-        sync_orders::SyncOrders, sync_participations::SyncParticipations,
+        backfill_orders::BackfillOrders, delete_seller_data::DeleteSellerData,
+        disconnect_seller::DisconnectSeller, plan_review_requests::PlanReviewRequests,
+        receive_notifications::ReceiveNotifications, send_review_request::SendReviewRequest,
+        subscribe_notifications::SubscribeNotifications, sync_inventory::SyncInventory,
+        sync_listings::SyncListings, sync_orders::SyncOrders, sync_participations::SyncParticipations,
+        watch_authorisations::WatchAuthorisations,
     },
 };
 
 /// Every kind there is.
 pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
     Catalog::new(vec![
-        Kind::of::<SyncParticipations>(),
         Kind::of::<SyncOrders>(),
         Kind::of::<BackfillOrders>(),
-        Kind::of::<SyncInventory>(),
-        Kind::of::<SyncListings>(),
         Kind::of::<PlanReviewRequests>(),
         Kind::of::<SendReviewRequest>(),
+        Kind::of::<SyncParticipations>(),
+        Kind::of::<SyncInventory>(),
+        Kind::of::<SyncListings>(),
+        Kind::of::<ReceiveNotifications>(),
+        Kind::of::<SubscribeNotifications>(),
+        Kind::of::<WatchAuthorisations>(),
+        Kind::of::<DisconnectSeller>(),
+        Kind::of::<DeleteSellerData>(),
     ])
 });
 
@@ -36,6 +44,17 @@ mod tests {
 
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
+
+    /// A payload for each kind with which the shop stays as it is for the others.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
+            "watch_authorisations" | "receive_notifications" => json!({}),
+            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
+            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
+            _ => json!({"seller": shop.seller}),
+        }
+    }
 
     /// Runs every kind once and returns what the runs end with, as the ledger would keep it.
     async fn run_all(shop: &Shop) -> String {
@@ -54,14 +73,6 @@ mod tests {
             ends.push('\n');
         }
         ends
-    }
-
-    /// What a job of the kind is about, in a shop.
-    fn payload(kind: &str, shop: &Shop) -> Value {
-        match kind {
-            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
-            _ => json!({"seller": shop.seller}),
-        }
     }
 
     #[tokio::test]

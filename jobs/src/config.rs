@@ -11,8 +11,17 @@ use url::Url;
 use crate::keyring::{Keyring, KeyringError};
 
 /// The variables that workers and the console read beside those of every process.
-pub const VARIABLES: &[Variable] =
-    &[LWA_CLIENT_ID, LWA_CLIENT_SECRET, LWA_ENDPOINT, SP_API_ENDPOINT, SP_API_TIMEOUT, KEYS];
+pub const VARIABLES: &[Variable] = &[
+    LWA_CLIENT_ID,
+    LWA_CLIENT_SECRET,
+    LWA_ENDPOINT,
+    SP_API_ENDPOINT,
+    SP_API_TIMEOUT,
+    KEYS,
+    SQS_QUEUE_URL,
+    SQS_REGION,
+    SQS_ENDPOINT,
+];
 
 /// Who we are at Login with Amazon.
 pub const LWA_CLIENT_ID: Variable = Variable {
@@ -63,6 +72,31 @@ pub const KEYS: Variable = Variable {
     secret: true,
 };
 
+/// Where Amazon puts notices.
+pub const SQS_QUEUE_URL: Variable = Variable {
+    name: "AMZIGO_SQS_QUEUE_URL",
+    doc: "URL of our SQS queue that Amazon puts notices into; `none` means that there is none, and orders are only asked for.",
+    default: Some("none"),
+    example: "https://sqs.eu-west-1.amazonaws.com/123456789012/amzigo-notices",
+    secret: false,
+};
+/// Where that queue is.
+pub const SQS_REGION: Variable = Variable {
+    name: "AMZIGO_SQS_REGION",
+    doc: "AWS region of that queue. Credentials at AWS come from where AWS' own client looks for them: its variables, a profile, the host's role.",
+    default: Some("eu-west-1"),
+    example: "eu-west-1",
+    secret: false,
+};
+/// A stand-in for AWS.
+pub const SQS_ENDPOINT: Variable = Variable {
+    name: "AMZIGO_SQS_ENDPOINT",
+    doc: "Address of a stand-in for SQS on loopback; `amazon` means AWS' own.",
+    default: Some("amazon"),
+    example: "amazon",
+    secret: false,
+};
+
 /// How to reach Amazon.
 #[derive(Debug, Clone)]
 pub struct AmazonSettings {
@@ -95,6 +129,50 @@ impl AmazonSettings {
             endpoint,
             timeout: Duration::from_secs(SP_API_TIMEOUT.parse(environment)?),
         })
+    }
+}
+
+/// Where notices come from.
+#[derive(Debug, Clone)]
+pub struct NoticeSettings {
+    /// The queue.
+    pub url: Url,
+    /// AWS' name of it.
+    pub arn: String,
+    /// Where it is.
+    pub region: String,
+    /// A stand-in for AWS, on this host.
+    pub endpoint: Option<Url>,
+}
+
+impl NoticeSettings {
+    /// Reads the settings; `None` where no queue is configured.
+    ///
+    /// # Errors
+    /// When one is wrong.
+    pub fn from_env(environment: &dyn Environment) -> Result<Option<Self>, EnvError> {
+        let raw = SQS_QUEUE_URL.read(environment)?;
+        if raw == "none" {
+            return Ok(None);
+        }
+        let url = safe_url(&SQS_QUEUE_URL, &raw)?;
+        let region = SQS_REGION.read(environment)?;
+        let parts: Vec<_> = url.path_segments().into_iter().flatten().collect();
+        let [account, name] = parts[..] else {
+            return Err(SQS_QUEUE_URL.invalid(&raw, "it ends with /ACCOUNT/NAME, as AWS shows it"));
+        };
+        let arn = format!("arn:aws:sqs:{region}:{account}:{name}");
+        let endpoint = match SQS_ENDPOINT.read(environment)?.as_str() {
+            "amazon" => None,
+            address => {
+                let endpoint = safe_url(&SQS_ENDPOINT, address)?;
+                if endpoint.scheme() != "http" {
+                    return Err(SQS_ENDPOINT.invalid(address, "a stand-in is reached by http on loopback"));
+                }
+                Some(endpoint)
+            }
+        };
+        Ok(Some(Self { url, arn, region, endpoint }))
     }
 }
 
@@ -142,6 +220,30 @@ mod tests {
         let examples: HashMap<_, _> = VARIABLES.iter().map(|v| (v.name, v.example.to_owned())).collect();
         AmazonSettings::from_env(&examples).expect("the examples are right");
         keyring(&examples).expect("the example is right");
+        NoticeSettings::from_env(&examples).expect("the examples are right").expect("they name a queue");
+    }
+
+    #[test]
+    fn a_queue_is_known_by_its_url_and_a_stand_in_is_on_this_host() {
+        let settings = |url: &str, endpoint: &str| {
+            NoticeSettings::from_env(&HashMap::from([
+                ("AMZIGO_SQS_QUEUE_URL", url.to_owned()),
+                ("AMZIGO_SQS_ENDPOINT", endpoint.to_owned()),
+            ]))
+        };
+        let queue = "https://sqs.eu-west-1.amazonaws.com/123456789012/notices";
+        let known = settings(queue, "amazon").expect("right").expect("a queue");
+        assert_eq!(known.arn, "arn:aws:sqs:eu-west-1:123456789012:notices");
+        assert!(settings("none", "amazon").expect("right").is_none());
+        assert!(settings("http://127.0.0.1:9/1/notices", "http://127.0.0.1:9").is_ok());
+        for (url, endpoint) in [
+            ("https://sqs.eu-west-1.amazonaws.com/notices", "amazon"),
+            ("http://sqs.example/1/notices", "amazon"),
+            (queue, "https://sqs.example"),
+            (queue, "http://sqs.example"),
+        ] {
+            assert!(settings(url, endpoint).is_err(), "{url} {endpoint}");
+        }
     }
 
     #[test]

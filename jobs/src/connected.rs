@@ -74,7 +74,8 @@ pub(crate) async fn amazon_failed(context: &Context, seller: &Seller, error: Cal
     if matches!(error, CallError::Auth(AuthError::GrantRefused)) {
         let noted = async {
             let mut connection = context.pool.acquire().await?;
-            sellers::needs_reauthorisation(&mut connection, seller, "Amazon refused the authorisation").await
+            let reason = "Amazon refused the authorisation";
+            sellers::needs_reauthorisation(&mut connection, seller, reason, context.clock.now()).await
         };
         if let Err(database) = noted.await {
             return database.into();

@@ -6,7 +6,7 @@ use queue::limit::Budgets;
 use runtime::clock::Clock;
 use sqlx::PgPool;
 
-use crate::{config::AmazonSettings, keyring::Keyring, sp_api::SpApi};
+use crate::{config::AmazonSettings, keyring::Keyring, notice_queue::NoticeSource, sp_api::SpApi};
 
 /// What a run may use.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Context {
     pub sp_api: SpApi,
     /// Keys for data at rest.
     pub keyring: Arc<Keyring>,
+    /// Where Amazon's notices come from.
+    pub notices: NoticeSource,
 }
 
 impl Context {
@@ -34,6 +36,12 @@ impl Context {
         keyring: Keyring,
     ) -> Result<Self, reqwest::Error> {
         let sp_api = SpApi::new(amazon, budgets, Arc::clone(&clock))?;
-        Ok(Self { clock, pool, sp_api, keyring: Arc::new(keyring) })
+        Ok(Self { clock, pool, sp_api, keyring: Arc::new(keyring), notices: NoticeSource::None })
+    }
+
+    /// The same, with notices from there.
+    #[must_use]
+    pub fn with_notices(self, notices: NoticeSource) -> Self {
+        Self { notices, ..self }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! A kind is one file in [`kinds`], named in the [`catalog`]; everything a run may use comes through [`context::Context`].
 
+pub mod authorisations;
 pub mod catalog;
 pub mod config;
 mod connected;
 pub mod context;
 pub mod keyring;
 pub mod kinds;
+pub mod notice_queue;
+pub mod notices;
 mod order_pages;
 pub mod order_windows;
 pub mod sp_api;

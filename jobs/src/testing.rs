@@ -1,6 +1,7 @@
 //! For tests of the kinds: a shop, which is a seller with orders at a sandbox of Amazon, and the production context over a
 //! real Postgres and Redis. Verbs run jobs and read what both sides know; nothing is cleaned up, all is the test's own.
 
+mod notice_queue;
 mod products;
 
 use std::{
@@ -35,14 +36,20 @@ use crate::{
         send_review_request::SendReviewRequest,
         sync_orders::{SyncOrders, Synced},
     },
+    notice_queue::NoticeSource,
     sp_api::{self, Operation},
     store::sellers::{self, Connection, Seller, SellerId},
 };
+
+pub(crate) use notice_queue::TestQueue;
 
 /// The sandbox's call that asks a buyer.
 pub(crate) const ASK_BUYER: Asked = Asked::CreateProductReviewAndSellerFeedbackSolicitation;
 /// The sandbox's call that tells whether a buyer may be asked.
 pub(crate) const OFFERS: Asked = Asked::GetSolicitationActionsForOrder;
+
+/// AWS' name of the queue for notices.
+pub(crate) const QUEUE_ARN: &str = "arn:aws:sqs:eu-west-1:000000000000:notices";
 
 /// Amazon's hour lasts a second: quotas do not slow tests down, and tokens grow old within them.
 const SPEED: f64 = 3_600.0;
@@ -147,7 +154,23 @@ impl Shop {
         let context = Context::new(clock_here, pool, budgets.clone(), amazon.clone(), keyring);
         let context = Arc::new(context.expect("TLS can be set up"));
         let seller = connect(&context, &account, &account.refresh_token, &account.marketplace_ids).await;
+        // As if it had been synced since long ago: nothing of the shop is history.
+        sqlx::query(
+            "insert into sync_cursors (seller_id, data_set, synced_until, moved_at)
+             select id, 'orders', connected_at - interval '800 days', connected_at from sellers",
+        )
+        .execute(&context.pool)
+        .await
+        .expect("the seller is there");
         Self { sandbox, context, clock, seller, account, amazon, budgets, _database: database, _redis: redis }
+    }
+
+    /// A queue of notices for the shop's context, which listens to it from now on.
+    pub(crate) fn listen(&mut self) -> Arc<TestQueue> {
+        let queue = Arc::new(TestQueue::new(Arc::clone(&self.clock)));
+        let source = NoticeSource::Queue { arn: QUEUE_ARN.to_owned(), queue: Arc::clone(&queue) as _ };
+        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
+        queue
     }
 
     /// The seller connects again, with this authorisation and all of its marketplaces.
@@ -158,6 +181,13 @@ impl Shop {
     /// The seller connects again, with these marketplaces.
     pub(crate) async fn connect_with(&self, refresh_token: &str, marketplace_ids: &[String]) {
         connect(&self.context, &self.account, refresh_token, marketplace_ids).await;
+    }
+
+    /// Another seller connects, with this id at Amazon.
+    pub(crate) async fn connect_other(&self, selling_partner_id: &str) -> SellerId {
+        let account =
+            SeededSeller { selling_partner_id: selling_partner_id.to_owned(), ..self.account.clone() };
+        connect(&self.context, &account, &account.refresh_token, &account.marketplace_ids).await
     }
 
     /// The seller's row, as a run reads it.
@@ -419,15 +449,9 @@ async fn connect(
         refresh_token: refresh_token.to_owned().into(),
     };
     let mut connection = context.pool.acquire().await.expect("Postgres is there");
-    let id = sellers::connect(&mut connection, &context.keyring, &seller, context.clock.now())
+    sellers::connect(&mut connection, &context.keyring, &seller, context.clock.now())
         .await
-        .expect("the seller connects");
-    // Long ago, so that nothing of the shop is history.
-    sqlx::query("update sellers set connected_at = connected_at - interval '800 days'")
-        .execute(&mut *connection)
-        .await
-        .expect("it is there");
-    id
+        .expect("the seller connects")
 }
 
 /// Everything that is logged on this thread, at every level, while it lives.

@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use crate::{JobId, State};
 
+/// Most jobs that one call of [`cancel_group`] cancels.
+pub const MOST_OF_A_GROUP: i64 = 1_000;
+
 /// How long a run that was asked to stop may go on.
 pub const GRACE: Duration = Duration::from_secs(10);
 
@@ -78,4 +81,43 @@ pub async fn cancel(
             Err(state.map_or(CancelError::Unknown(id), |state| CancelError::Ended { id, state }))
         }
     }
+}
+
+/// Cancels a group's unfinished jobs of all queues, or asks those that run to stop; all but those of the kinds in `except`,
+/// and at most [`MOST_OF_A_GROUP`] of them, the oldest first. Returns their ids: none when nothing is left to cancel. One
+/// that was asked before is not asked again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn cancel_group(
+    connection: &mut PgConnection,
+    group: &str,
+    except: &[&str],
+    now: DateTime<Utc>,
+) -> Result<Vec<JobId>, sqlx::Error> {
+    let except: Vec<_> = except.iter().map(|kind| (*kind).to_owned()).collect();
+    sqlx::query_scalar!(
+        r#"
+        update jobs set
+            state = case state when 'running' then state else 'cancelled' end,
+            finished_at = case state when 'running' then null else $3::timestamptz end,
+            touched_at = $3, cancel_requested_at = coalesce(cancel_requested_at, $3::timestamptz),
+            waits_for = case state when 'running' then waits_for end
+        where id = any(array(
+                select id from jobs
+                where finished_at is null and group_name = $1 and kind <> all($2)
+                    and not (state = 'running' and cancel_requested_at is not null)
+                order by id limit $4 for no key update
+            ))
+            -- One that a worker had begun or settled meanwhile is looked at as it is now.
+            and finished_at is null
+        returning id as "id: JobId"
+        "#,
+        group,
+        &except,
+        now,
+        MOST_OF_A_GROUP,
+    )
+    .fetch_all(connection)
+    .await
 }

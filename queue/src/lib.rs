@@ -19,6 +19,7 @@ pub mod explain;
 pub mod failure;
 mod fetch;
 mod heartbeat;
+pub mod hurry;
 pub mod job;
 pub mod keys;
 pub mod lease;

@@ -179,6 +179,18 @@ impl Policy {
         Self::on(Queue::Sync)
     }
 
+    /// For exports and erasures.
+    #[must_use]
+    pub const fn heavy() -> Self {
+        Self::on(Queue::Heavy)
+    }
+
+    /// For purges, rotation and backups.
+    #[must_use]
+    pub const fn upkeep() -> Self {
+        Self::on(Queue::Upkeep)
+    }
+
     /// Sets the longest time of one run.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use jobs::{
-    config::{self as amazon, AmazonSettings},
+    config::{self as amazon, AmazonSettings, NoticeSettings},
     keyring::Keyring,
 };
 use queue::Queue;
@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) grace: Duration,
     pub(crate) amazon: AmazonSettings,
     pub(crate) keyring: Keyring,
+    pub(crate) notices: Option<NoticeSettings>,
 }
 
 /// How many jobs run at once, by queue.
@@ -71,6 +72,7 @@ impl Config {
             slots: SLOTS.parse(environment)?,
             grace: Duration::from_secs(GRACE.parse(environment)?),
             amazon: AmazonSettings::from_env(environment)?,
+            notices: NoticeSettings::from_env(environment)?,
             keyring: amazon::keyring(environment)?,
         })
     }

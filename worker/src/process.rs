@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobs::{catalog::CATALOG, context::Context};
+use jobs::{catalog::CATALOG, context::Context, notice_queue::NoticeSource};
 use queue::{Engine, ledger::Ledger, limit::Budgets, wake::Wakes};
 use runtime::{env::ProcessEnvironment, process::Process};
 
@@ -24,7 +24,8 @@ pub async fn run() -> anyhow::Result<()> {
         budgets,
         config.amazon,
         config.keyring,
-    )?;
+    )?
+    .with_notices(NoticeSource::open(config.notices).await);
     let pools = Pools {
         engine,
         ledger: Ledger::new(process.pool.clone()),

@@ -1,10 +1,13 @@
-//! `amzigo sellers`: connecting Amazon accounts.
+//! `amzigo sellers`: connecting Amazon accounts, and disconnecting them.
 
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use jobs::{sp_api::Region, store::sellers::Connection};
+use jobs::{
+    sp_api::Region,
+    store::sellers::{Connection, SellerId},
+};
 use runtime::{env::ProcessEnvironment, secret::SecretString};
 use serde_json::json;
 
@@ -13,12 +16,16 @@ use super::{
     database,
     stop::Stop,
 };
-use crate::ops::{Act, sellers};
+use crate::ops::{
+    Act,
+    sellers::{self, DisconnectError},
+};
 
-/// Connect and list sellers.
+/// Connect, disconnect and list sellers.
 #[derive(Debug, Subcommand)]
 pub(super) enum Sellers {
     Connect(Connect),
+    Disconnect(Disconnect),
     List(List),
 }
 
@@ -26,6 +33,7 @@ impl Sellers {
     pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
         match self {
             Self::Connect(connect) => connect.run(answers).await,
+            Self::Disconnect(disconnect) => disconnect.run(answers).await,
             Self::List(list) => list.run(answers).await,
         }
     }
@@ -106,6 +114,43 @@ impl Connect {
     }
 }
 
+/// Disconnect an Amazon account: its authorisation is wiped, its jobs are cancelled, and what we had from Amazon about it is
+/// deleted within 30 days. Prints the job that does it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  amzigo sellers disconnect 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'asked for by the seller, ticket 812'\n\nAsks nothing. A seller that connects again within three weeks keeps its data; `amzigo sellers list` shows until when."
+)]
+pub(super) struct Disconnect {
+    /// Our id of the seller.
+    id: SellerId,
+    /// Why, for the audit log.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who you are, for the audit log.
+    #[arg(long = "as", value_name = "NAME", env = "USER", hide_env_values = true)]
+    actor: Option<String>,
+}
+
+impl Disconnect {
+    async fn run(self, answers: Answers) -> Result<(), Stop> {
+        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let pool = database::migrated_pool().await?;
+        let mut connection = pool.acquire().await?;
+        let now = database::now(&mut connection).await?;
+        let id = self.id;
+        let said =
+            sellers::disconnect(&mut connection, id, &act, now).await.map_err(|error| match error {
+                DisconnectError::Unknown(_) | DisconnectError::Already { .. } => Stop::refused(error),
+                DisconnectError::Enqueue(_) | DisconnectError::Database(_) => error.into(),
+            })?;
+        let job = said.job;
+        answers.give(&json!({ "id": id, "job": job, "new": said.new }), |_| match said.new {
+            true => format!("Job {job} disconnects seller {id}; `amzigo job {job}` shows how far it is."),
+            false => format!("Nothing new: job {job} is there already to disconnect seller {id}."),
+        })
+    }
+}
+
 /// List the connected accounts. The authorisations themselves are never shown.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  amzigo sellers list")]
@@ -119,9 +164,22 @@ impl List {
             if sellers.is_empty() {
                 return "No seller is connected; `amzigo sellers connect --help` shows how.".to_owned();
             }
-            let mut table =
-                answer::table(&["id", "Amazon's id", "region", "marketplaces", "state", "connected"]);
+            let mut table = answer::table(&[
+                "id",
+                "Amazon's id",
+                "region",
+                "marketplaces",
+                "state",
+                "connected",
+                "authorised until",
+                "data",
+            ]);
             for seller in &sellers {
+                let data = match (seller.data_deleted_at, seller.data_deleted_by) {
+                    (Some(at), _) => format!("deleted {}", answer::moment(at)),
+                    (None, Some(by)) => format!("to be deleted by {}", answer::moment(by)),
+                    (None, None) => "kept".to_owned(),
+                };
                 table.add_row([
                     answer::text(&seller.id.to_string()),
                     answer::text(&seller.selling_partner_id),
@@ -129,6 +187,8 @@ impl List {
                     answer::text(&seller.marketplace_ids.join(" ")),
                     answer::state(&seller.state),
                     answer::text(&answer::moment(seller.connected_at)),
+                    answer::text(&answer::moment(seller.authorised_until)),
+                    answer::text(&data),
                 ]);
             }
             table.trim_fmt()

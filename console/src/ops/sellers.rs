@@ -1,12 +1,20 @@
-//! Sellers: connecting an Amazon account, and which ones are connected. The authorisation itself is never shown.
+//! Sellers: connecting an Amazon account and disconnecting it, and which ones are connected. The authorisation itself is never
+//! shown.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use jobs::{
+    authorisations,
     keyring::Keyring,
+    kinds::disconnect_seller::DisconnectSeller,
     store::sellers::{self, SellerError, SellerId},
+};
+use queue::{
+    JobId,
+    outbox::{self, Cause, Enqueued, NewJob},
 };
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
+use thiserror::Error;
 
 use crate::ops::Act;
 
@@ -27,6 +35,45 @@ pub struct Seller {
     pub state_reason: Option<String>,
     /// When it connected, or authorised again.
     pub connected_at: DateTime<Utc>,
+    /// When the authorisation ends by itself, or ended.
+    pub authorised_until: DateTime<Utc>,
+    /// When it was disconnected.
+    pub disconnected_at: Option<DateTime<Utc>>,
+    /// By when everything from Amazon about it must be gone, where its authorisation has ended.
+    pub data_deleted_by: Option<DateTime<Utc>>,
+    /// When that was done.
+    pub data_deleted_at: Option<DateTime<Utc>>,
+}
+
+/// What became of a seller that somebody wants disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Disconnecting {
+    /// The job that does it.
+    pub job: JobId,
+    /// Whether it is a new one.
+    pub new: bool,
+}
+
+/// Why a seller is not disconnected.
+#[derive(Debug, Error)]
+pub enum DisconnectError {
+    /// There is none.
+    #[error("there is no seller {0}; `amzigo sellers list` shows them")]
+    Unknown(SellerId),
+    /// It is disconnected already.
+    #[error("seller {id} has been disconnected since {since}")]
+    Already {
+        /// Which.
+        id: SellerId,
+        /// Since when.
+        since: String,
+    },
+    /// The job was refused, or the database failed.
+    #[error(transparent)]
+    Enqueue(#[from] outbox::EnqueueError),
+    /// The database failed.
+    #[error("could not read the seller")]
+    Database(#[from] sqlx::Error),
 }
 
 /// Connects an account, or renews the authorisation of one that is known, and records the act, in a transaction of its
@@ -48,18 +95,62 @@ pub async fn connect(
     Ok(id)
 }
 
+/// Enqueues the job that disconnects a seller, and records the act, in a transaction of its own or a part of the caller's.
+/// Only the authorisation that the seller has now is meant: one that it gives later is left alone.
+///
+/// # Errors
+/// When there is no such seller, it is disconnected already, or the database fails.
+pub async fn disconnect(
+    connection: &mut PgConnection,
+    id: SellerId,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Result<Disconnecting, DisconnectError> {
+    let mut transaction = connection.begin().await?;
+    let seller = sqlx::query!("select state, connected_at, disconnected_at from sellers where id = $1", id.0)
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or(DisconnectError::Unknown(id))?;
+    if seller.state == "disconnected" {
+        let since = seller.disconnected_at.unwrap_or(seller.connected_at);
+        return Err(DisconnectError::Already { id, since: since.to_rfc3339_opts(SecondsFormat::Secs, true) });
+    }
+    let job = DisconnectSeller { seller: id, connected_at: Some(seller.connected_at) };
+    let job = NewJob::of(&job, Cause::Cli);
+    let enqueued = outbox::enqueue(&mut transaction, std::slice::from_ref(&job), now).await?;
+    act.record(&mut transaction, "sellers.disconnect", &id.to_string(), now).await?;
+    transaction.commit().await?;
+    // The outbox answers for each job, so there is always a first one.
+    let enqueued = enqueued.into_iter().next().unwrap_or(Enqueued::New(job.id));
+    Ok(Disconnecting { job: enqueued.id(), new: matches!(enqueued, Enqueued::New(_)) })
+}
+
 /// All sellers, the first connected first.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seller>, sqlx::Error> {
-    sqlx::query_as!(
-        Seller,
+    let rows = sqlx::query!(
         r#"
-        select id as "id: SellerId", selling_partner_id, region, marketplace_ids, state, state_reason, connected_at
+        select id as "id: SellerId", selling_partner_id, region, marketplace_ids, state, state_reason, connected_at,
+            authorisation_ended_at, disconnected_at, data_deleted_at
         from sellers order by id
         "#
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    let sellers = rows.into_iter().map(|row| Seller {
+        id: row.id,
+        selling_partner_id: row.selling_partner_id,
+        region: row.region,
+        marketplace_ids: row.marketplace_ids,
+        state: row.state,
+        state_reason: row.state_reason,
+        connected_at: row.connected_at,
+        authorised_until: row.authorisation_ended_at.unwrap_or(authorisations::ends_at(row.connected_at)),
+        disconnected_at: row.disconnected_at,
+        data_deleted_by: row.authorisation_ended_at.map(authorisations::deletion_deadline),
+        data_deleted_at: row.data_deleted_at,
+    });
+    Ok(sellers.collect())
 }

@@ -9,8 +9,8 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use chrono::{DateTime, Utc};
-use jobs::catalog::CATALOG;
+use chrono::{DateTime, TimeDelta, Utc};
+use jobs::{catalog::CATALOG, store::authorisations};
 use metrics::{Unit, describe_gauge, gauge};
 use queue::watch;
 use sqlx::PgConnection;
@@ -19,6 +19,9 @@ use crate::{
     ops::counts::{self, COUNTED},
     pages::Console,
 };
+
+/// How near the end of an authorisation is that is counted.
+const ENDS_SOON: TimeDelta = TimeDelta::days(30);
 
 /// Says what the gauges mean.
 pub(super) fn describe() {
@@ -33,6 +36,10 @@ pub(super) fn describe() {
         "deadline_seconds_left",
         Unit::Seconds,
         "Time until the nearest deadline of a queue's jobs; negative when it has passed, infinite without one."
+    );
+    describe_gauge!(
+        "authorisations_ending_soon",
+        "Sellers whose authorisation ends within 30 days, or should have ended."
     );
     describe_gauge!("dead_letters", "Jobs that ended in failure and wait for a person's decision, by kind.");
 }
@@ -67,6 +74,8 @@ async fn set(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<(), sq
     for (queue, left) in watch::seconds_left(connection, now).await? {
         gauge!("deadline_seconds_left", "queue" => queue.name()).set(left.unwrap_or(f64::INFINITY));
     }
+    let ending = authorisations::ending_before(connection, now + ENDS_SOON).await?;
+    gauge!("authorisations_ending_soon").set(ending as f64);
     let dead = counts::dead_by_kind(connection).await?;
     for kind in CATALOG.iter() {
         gauge!("dead_letters", "kind" => kind.name).set(dead.get(kind.name).copied().unwrap_or(0) as f64);

@@ -1,6 +1,7 @@
 //! Setting up, enqueueing and looking at jobs.
 
-use serde_json::json;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use crate::amzigo::{Amzigo, answer, bare};
 
@@ -178,6 +179,46 @@ async fn a_seller_connects_again_under_the_same_id_and_the_token_shows_nowhere()
     assert!(error.error(2).contains("the refresh token alone"), "{}", error.err);
     let error = amzigo.run_with_input(&connect, b"Atzr|token");
     assert!(error.error(2).contains("AMZIGO_KEYS is not set"), "{}", error.err);
+}
+
+#[tokio::test]
+async fn a_seller_is_disconnected_once_by_a_job_and_with_a_reason() {
+    let amzigo = Amzigo::new().await;
+    let seller = amzigo.seller();
+    let listed = || amzigo.run(&["sellers", "list", "--json"]).json()["sellers"][0].clone();
+    let connected = listed();
+    assert_eq!((&connected["state"], &connected["data_deleted_by"]), (&json!("active"), &json!(null)));
+    let days = |from: &Value, until: &Value| {
+        let moment =
+            |value: &Value| value.as_str().expect("a moment").parse::<DateTime<Utc>>().expect("a moment");
+        (moment(until) - moment(from)).num_days()
+    };
+    assert_eq!(days(&connected["connected_at"], &connected["authorised_until"]), 365);
+
+    let disconnect = ["sellers", "disconnect", &seller, "--json", "--as", "tests"];
+    assert_eq!(amzigo.run(&disconnect).code, 2, "a reason is wanted");
+    let disconnect = [&disconnect[..], &["--reason", "ticket 812"]].concat();
+    let first = amzigo.run(&disconnect).json();
+    assert_eq!(first["new"], true);
+    let again = amzigo.run(&disconnect).json();
+    assert_eq!((&again["new"], &again["job"]), (&json!(false), &first["job"]));
+    let acts = amzigo.audit().await;
+    let act = ("tests".to_owned(), "sellers.disconnect".to_owned(), seller.clone(), "ticket 812".to_owned());
+    assert!(acts.contains(&act), "{acts:?}");
+
+    // As its job leaves it.
+    sqlx::query(
+        "update sellers set state = 'disconnected', authorisation_ended_at = now(), disconnected_at = now()",
+    )
+    .execute(&amzigo.database.pool)
+    .await
+    .expect("the seller is there");
+    let gone = listed();
+    assert_eq!(days(&gone["disconnected_at"], &gone["data_deleted_by"]), 30);
+    assert!(amzigo.run(&disconnect).error(3).contains("has been disconnected since"));
+    let unknown =
+        ["sellers", "disconnect", "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10", "--as", "tests", "--reason", "x"];
+    assert!(amzigo.run(&unknown).error(3).contains("there is no seller"));
 }
 
 #[test]

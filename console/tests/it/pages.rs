@@ -81,6 +81,17 @@ async fn metrics_show_what_is_and_zero_where_nothing_is() {
     amzigo.dead_letter("a_kind_of_old", "boom", None).await;
     let job = amzigo.run(&["enqueue", "sync_orders", "--seller", "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a99"]);
     assert_eq!(job.code, 0, "{}", job.err);
+    // One authorisation ends in 29 days, another one in 31.
+    amzigo.seller();
+    sqlx::raw_sql(
+        "update sellers set connected_at = now() - interval '336 days';
+         insert into sellers (id, selling_partner_id, region, marketplace_ids, refresh_token, refresh_token_key, connected_at)
+         select gen_random_uuid(), 'A2LATER', region, marketplace_ids, refresh_token, refresh_token_key,
+             now() - interval '334 days' from sellers",
+    )
+    .execute(&amzigo.database.pool)
+    .await
+    .expect("sellers can be changed");
     let console = Serving::start(&amzigo).await;
     let metrics = console.get("/metrics").await.text;
     for line in [
@@ -88,6 +99,7 @@ async fn metrics_show_what_is_and_zero_where_nothing_is() {
         "jobs{queue=\"sync\",state=\"ready\"} 1",
         "jobs{queue=\"urgent\",state=\"ready\"} 0",
         "outbox_depth 1",
+        "authorisations_ending_soon 1",
         "dead_letters{kind=\"sync_orders\"} 1",
         "dead_letters{kind=\"a_kind_of_old\"} 1",
         "dead_letters{kind=\"send_review_requests\"} 0",

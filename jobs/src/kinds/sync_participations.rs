@@ -226,7 +226,7 @@ mod tests {
         let synced = shop.sync_participations().await.expect("nothing is wrong");
         assert!(!synced.joined.is_empty() && !synced.joined.contains(first), "{synced:?}");
         assert_eq!(synced_marketplaces(&shop).await[0], *first, "what stays keeps its place");
-        shop.run(&BackfillOrders { seller: shop.seller }).await.expect("nothing is wrong");
+        shop.run(&BackfillOrders { seller: shop.seller }).await.expect("its history is new");
         shop.assert_all_stored().await;
     }
 
@@ -318,8 +318,7 @@ mod tests {
             assert!(error.contains("getMarketplaceParticipations"), "{fault:?}: {error}");
         }
         shop.fault(ASK, Fault::Denied, 2);
-        let until = snoozed(shop.sync_participations().await);
-        assert!(until > shop.context.clock.now() + chrono::TimeDelta::minutes(29), "{until}");
+        assert!(snoozed(shop.sync_participations().await) > shop.context.clock.now());
         assert_eq!((shop.lines(ROWS).await.len(), synced_marketplaces(&shop).await), (0, before));
     }
 

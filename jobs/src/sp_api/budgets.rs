@@ -3,7 +3,10 @@
 use queue::limit::Budget;
 
 use crate::{
-    sp_api::{Operation, Region, operations::UsagePlan},
+    sp_api::{
+        Operation, Region,
+        operations::{Caller, UsagePlan},
+    },
     store::sellers::SellerId,
 };
 
@@ -23,11 +26,15 @@ pub fn budgets(seller: SellerId, region: Region, operation: Operation) -> Vec<Bu
     budgets
 }
 
-/// Our application's budget of an operation in a region, where Amazon limits that.
+/// Our application's budget of an operation in a region, where Amazon limits that. Where no seller is served, the usage plan
+/// is our application's.
 #[must_use]
 pub fn application_budget(region: Region, operation: Operation) -> Option<Budget> {
     let entry = operation.entry();
-    let plan = entry.application_plan?;
+    let plan = match entry.caller {
+        Caller::Seller => entry.application_plan?,
+        Caller::Application(_) => entry.plan,
+    };
     Some(of_plan(format!("{}:application:{region}", entry.name), plan))
 }
 

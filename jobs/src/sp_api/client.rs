@@ -3,52 +3,50 @@
 //! A call needs a [`Permit`] from the operation's budget first. Asking for it is a step of its own, so that a caller can
 //! write down what it is about to do between the permit and the call.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use queue::limit::{Budgets, Grant, Level};
-use reqwest::{Method, Response, StatusCode, header::HeaderMap};
+use reqwest::{Method, StatusCode};
 use runtime::{
     clock::Clock,
     secret::{ExposeSecret, SecretString},
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::{
     config::AmazonSettings,
     sp_api::{
         answer::{Refusal, classify},
-        auth::{AuthError, Tokens},
-        budgets::{budget, budgets},
+        auth::Tokens,
+        budgets::budget,
+        caller::{Caller, Holder},
         circuit::{Circuits, Resting},
         error::CallError,
         operations::Operation,
-        request::{Request, Success},
+        rates::{Rates, header},
+        regions::Region,
+        request::{Request, Success, read},
     },
-    store::sellers::{Seller, SellerId},
+    store::sellers::Seller,
 };
 
 /// A wait this short is spent in the run; a longer one snoozes the job and frees its slot.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
-/// How often a rate that Amazon keeps telling is written down again; so long, after Redis lost its data, the usual rate
-/// holds.
-const REMEMBER_RATE: Duration = Duration::from_secs(60);
 /// How long a request may still be under way after we have given it up.
 const ON_THE_WIRE: Duration = Duration::from_secs(5);
 /// The Solicitations API's model answers in HAL alone, all others in plain JSON. Source: models of 2026-08-05.
 const ACCEPT: &str = "application/json, application/hal+json";
-/// Most bytes of an answer that are read.
-const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// Amazon refuses calls without it. Source: "Include a User-Agent header in all requests", read 2026-11-23.
 const USER_AGENT: &str =
     concat!("Amzigo/", env!("CARGO_PKG_VERSION"), " (Language=Rust/1.95; Platform=Linux)");
 
-/// The right to make one call of an operation for a seller now.
+/// The right to make one call of an operation now, for a seller or for our application itself.
 #[derive(Debug)]
 #[must_use = "a permit takes a call from the budget"]
 pub struct Permit {
-    seller: SellerId,
+    holder: Holder,
     operation: Operation,
 }
 
@@ -61,7 +59,7 @@ pub struct SpApi {
     clock: Arc<dyn Clock>,
     tokens: Tokens,
     circuits: Circuits,
-    rates: Mutex<HashMap<String, (u64, Instant)>>,
+    rates: Rates,
 }
 
 impl SpApi {
@@ -82,7 +80,8 @@ impl SpApi {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let (tokens, circuits, rates) = (Tokens::default(), Circuits::default(), Mutex::default());
+        let tokens = Tokens::new(http.clone(), settings.clone(), Arc::clone(&clock));
+        let (circuits, rates) = (Circuits::default(), Rates::default());
         Ok(Self { http, settings, budgets, clock, tokens, circuits, rates })
     }
 
@@ -100,20 +99,40 @@ impl SpApi {
     /// Asks the seller's budget for one call. `ticket` is who asks, usually the job: it holds one slot at a time.
     ///
     /// # Errors
-    /// [`CallError::Wait`] with the moment that was set aside, or when Redis fails.
+    /// [`CallError::Wait`] with the moment that was set aside, when calls rest, or when Redis fails.
     pub async fn permit(
         &self,
         seller: &Seller,
         operation: Operation,
         ticket: &str,
     ) -> Result<Permit, CallError> {
+        // Before the circuits: whoever they let ahead must make its call.
+        self.tokens.ask()?;
         self.circuits
             .ask(seller.id, seller.region, operation, self.patience(), self.clock.now())
             .map_err(|resting| CallError::Resting { operation, resting })?;
-        let budgets = budgets(seller.id, seller.region, operation);
+        self.take(Holder::Seller(seller.id, seller.region), operation, ticket).await
+    }
+
+    /// Asks our application's budget in a region for one call that serves no seller.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    pub async fn application_permit(
+        &self,
+        region: Region,
+        operation: Operation,
+        ticket: &str,
+    ) -> Result<Permit, CallError> {
+        self.tokens.ask()?;
+        self.take(Holder::Application(region), operation, ticket).await
+    }
+
+    async fn take(&self, holder: Holder, operation: Operation, ticket: &str) -> Result<Permit, CallError> {
+        let budgets = holder.budgets(operation);
         loop {
             match self.budgets.ask(&budgets, ticket).await? {
-                Grant::Now => return Ok(Permit { seller: seller.id, operation }),
+                Grant::Now => return Ok(Permit { holder, operation }),
                 Grant::At { moment: until, .. } => {
                     let wait = (until - self.clock.now()).to_std().unwrap_or_default();
                     if wait > SHORT_WAIT {
@@ -147,7 +166,7 @@ impl SpApi {
         }
     }
 
-    /// Makes one call. A refused token is renewed and the call made once more; nothing else is repeated here.
+    /// Makes one call for a seller. A refused token is renewed and the call made once more; nothing else is repeated here.
     ///
     /// # Errors
     /// Every class of answer that is not a success; [`CallError::NoAnswer`] when it has not ended in time.
@@ -158,17 +177,39 @@ impl SpApi {
         refresh_token: &SecretString,
         request: &Request,
     ) -> Result<Success, CallError> {
-        if permit.seller != seller.id || permit.operation != request.operation {
+        let result = self.call_in_time(permit, Caller::Seller(seller, refresh_token), request).await;
+        self.note_health(seller, request.operation, &result);
+        result
+    }
+
+    /// Makes one call that serves no seller, with our application's own authorisation.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn application_call(
+        &self,
+        permit: Permit,
+        region: Region,
+        request: &Request,
+    ) -> Result<Success, CallError> {
+        self.call_in_time(permit, Caller::Application(region), request).await
+    }
+
+    async fn call_in_time(
+        &self,
+        permit: Permit,
+        caller: Caller<'_>,
+        request: &Request,
+    ) -> Result<Success, CallError> {
+        if permit.holder != caller.holder() || permit.operation != request.operation {
             return Err(CallError::NotAllowed);
         }
         // Tokens that must be fetched, and fetched again, would add up to more than `longest_call` promises.
-        let whole = self.call_with_token(seller, refresh_token, request);
-        let result = tokio::time::timeout(self.longest_wait(), whole).await.unwrap_or_else(|_| {
+        let whole = self.call_with_token(caller, request);
+        tokio::time::timeout(self.longest_wait(), whole).await.unwrap_or_else(|_| {
             let why = format!("it had not ended after {:?}", self.longest_wait());
             Err(CallError::NoAnswer { operation: request.operation, why })
-        });
-        self.note_health(seller, request.operation, &result);
-        result
+        })
     }
 
     /// After a rest, how long who went ahead is waited for.
@@ -214,14 +255,10 @@ impl SpApi {
         }
     }
 
-    async fn call_with_token(
-        &self,
-        seller: &Seller,
-        refresh_token: &SecretString,
-        request: &Request,
-    ) -> Result<Success, CallError> {
-        let token = self.token(seller, refresh_token).await?;
-        let refused = match self.send(seller, &token, request).await {
+    async fn call_with_token(&self, caller: Caller<'_>, request: &Request) -> Result<Success, CallError> {
+        let authorisation = caller.authorisation(request.operation).ok_or(CallError::NotAllowed)?;
+        let token = self.tokens.get(authorisation).await?;
+        let refused = match self.send(caller.holder(), &token, request).await {
             // A seller who has just taken the authorisation back looks as if a role were missing, until a new token is
             // asked for: only sign-in tells the two apart.
             Err(error) if matches!(error.refusal(), Some(Refusal::TokenExpired | Refusal::AccessDenied)) => {
@@ -229,26 +266,22 @@ impl SpApi {
             }
             other => return other,
         };
-        self.tokens.forget(seller.id, &token).await;
-        let renewed = self.token(seller, refresh_token).await?;
+        self.tokens.forget(authorisation, &token).await;
+        let renewed = self.tokens.get(authorisation).await?;
         if renewed.expose_secret() == token.expose_secret() {
             return Err(refused);
         }
-        self.send(seller, &renewed, request).await
-    }
-
-    async fn token(&self, seller: &Seller, refresh_token: &SecretString) -> Result<SecretString, AuthError> {
-        self.tokens.get(&self.http, &self.settings, seller.id, refresh_token).await
+        self.send(caller.holder(), &renewed, request).await
     }
 
     async fn send(
         &self,
-        seller: &Seller,
+        holder: Holder,
         token: &SecretString,
         request: &Request,
     ) -> Result<Success, CallError> {
         let operation = request.operation;
-        let (method, url) = self.address(seller, request)?;
+        let (method, url) = self.address(holder.region(), request)?;
         let started = Instant::now();
         let building = self
             .http
@@ -276,19 +309,19 @@ impl SpApi {
         let status = response.status();
         count(operation, status.as_str(), started);
         let request_id = header(response.headers(), "x-amzn-requestid");
-        self.note_rate(seller.id, operation, response.headers()).await;
+        self.rates.note(&self.budgets, holder.budget(operation), response.headers()).await;
         let body = read(response).await.map_err(|why| CallError::NoAnswer { operation, why })?;
         if status.is_success() {
             return Ok(Success { body, request_id });
         }
-        Err(self.refused(seller, operation, status, &body, request_id).await)
+        Err(self.refused(holder, operation, status, &body, request_id).await)
     }
 
     /// The address, if the closed list has it: the last look before the socket.
-    fn address(&self, seller: &Seller, request: &Request) -> Result<(Method, Url), CallError> {
+    fn address(&self, region: Region, request: &Request) -> Result<(Method, Url), CallError> {
         let base = match &self.settings.endpoint {
             Some(endpoint) => endpoint.clone(),
-            None => Url::parse(seller.region.endpoint()).map_err(|_| CallError::NotAllowed)?,
+            None => Url::parse(region.endpoint()).map_err(|_| CallError::NotAllowed)?,
         };
         let url = base.join(&request.path).map_err(|_| CallError::NotAllowed)?;
         let method: Method = request.operation.entry().method.parse().map_err(|_| CallError::NotAllowed)?;
@@ -307,37 +340,23 @@ impl SpApi {
 
     async fn refused(
         &self,
-        seller: &Seller,
+        holder: Holder,
         operation: Operation,
         status: StatusCode,
         body: &[u8],
         request_id: Option<String>,
     ) -> CallError {
         let refusal = classify(status, body);
-        if refusal == Refusal::Throttled {
-            // Somebody else uses this seller's quota, or the plan shrank.
-            return match self.budgets.drain(&budget(seller.id, operation)).await {
+        if refusal == Refusal::Throttled
+            && let Some(budget) = holder.budget(operation)
+        {
+            // Somebody else uses this quota, or the plan shrank.
+            return match self.budgets.drain(&budget).await {
                 Ok(until) => CallError::Wait { operation, until },
                 Err(error) => CallError::Budget(error),
             };
         }
         CallError::Refused { operation, status: status.as_u16(), refusal, request_id }
-    }
-
-    /// Amazon tells the pair's present rate on successes, 400 and 404; not always, and not always a number.
-    async fn note_rate(&self, seller: SellerId, operation: Operation, headers: &HeaderMap) {
-        let told = header(headers, "x-amzn-ratelimit-limit").and_then(|text| text.parse::<f64>().ok());
-        let Some(rate) = told.filter(|rate| rate.is_finite() && *rate > 0.0) else { return };
-        let budget = budget(seller, operation);
-        let mut rates = self.rates.lock().await;
-        let known = rates.get(&budget.name);
-        if known.is_some_and(|(bits, at)| *bits == rate.to_bits() && at.elapsed() < REMEMBER_RATE) {
-            return;
-        }
-        match self.budgets.move_rate(&budget, rate).await {
-            Ok(()) => drop(rates.insert(budget.name, (rate.to_bits(), Instant::now()))),
-            Err(error) => tracing::warn!(%error, "could not move a budget's rate"),
-        }
     }
 }
 
@@ -349,28 +368,10 @@ fn missing(level: &Level, keep: u64) -> Option<Duration> {
     Some(Duration::from_secs_f64(missing as f64 / level.rate.max(1e-6)))
 }
 
-fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
 fn count(operation: Operation, status: &str, started: Instant) {
     let name = operation.entry().name;
     metrics::counter!("amazon_calls_total", "operation" => name, "status" => status.to_owned()).increment(1);
     metrics::histogram!("amazon_call_seconds", "operation" => name).record(started.elapsed().as_secs_f64());
-}
-
-async fn read(mut response: Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
-                return Err(format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(queue::failure::chain(&error.without_url())),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -385,7 +386,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        sp_api::solicitations::{OrderId, actions_request, review_request},
+        sp_api::{
+            auth::Authorisation,
+            budgets::budget,
+            solicitations::{OrderId, actions_request, review_request},
+        },
         testing::{Plan, Shop},
     };
 
@@ -413,7 +418,8 @@ mod tests {
             let (context, seller) = (Arc::clone(&shop.context), seller.clone());
             tasks.spawn(async move {
                 let refresh_token = seller.refresh_token(&context.keyring).expect("it decrypts");
-                let token = context.sp_api.token(&seller, &refresh_token).await.expect("the sign-in is well");
+                let seller = Authorisation::Seller(seller.id, &refresh_token);
+                let token = context.sp_api.tokens.get(seller).await.expect("the sign-in is well");
                 token.expose_secret().to_owned()
             });
         }
@@ -459,7 +465,8 @@ mod tests {
         for told in [None, Some("string"), Some(""), Some("-1"), Some("0"), Some("NaN"), Some("inf")] {
             let headers =
                 told.map(|rate| (name.clone(), HeaderValue::from_static(rate))).into_iter().collect();
-            shop.context.sp_api.note_rate(shop.seller, ACTIONS, &headers).await;
+            let budget = Some(budget(shop.seller, ACTIONS));
+            shop.context.sp_api.rates.note(&shop.budgets, budget, &headers).await;
         }
         assert!(wait_after_a_burst(&shop).await > 2.0);
     }

@@ -9,12 +9,13 @@ use crate::sp_api::{
     answer::Refusal,
     auth::AuthError,
     circuit::{Resting, Scope},
+    credentials::TRIED_EVERY,
 };
 
 /// How long to wait when a role is missing: a person must act.
 const DENIED_WAIT: TimeDelta = TimeDelta::minutes(30);
-/// How long to wait when our own credentials are refused: a person must act.
-const CREDENTIALS_WAIT: TimeDelta = TimeDelta::minutes(5);
+/// What all jobs wait for while our own credentials are refused.
+const OUR_CREDENTIALS: &str = "our credentials at Amazon";
 
 /// Why a call did not succeed. Says nothing about what was asked: ids and bodies stay out of errors.
 #[derive(Debug, Error)]
@@ -115,14 +116,9 @@ impl CallError {
                 let name = operation.entry().name;
                 Failure::snooze(now + DENIED_WAIT, format!("a role that is missing for {name}"))
             }
-            Self::Auth(AuthError::OurCredentials) => {
-                metrics::counter!("amazon_credentials_refused_total").increment(1);
-                tracing::error!(
-                    "Amazon refuses our credentials: no seller can be served until they are right"
-                );
-                Failure::snooze(now + CREDENTIALS_WAIT, "our credentials at Amazon")
-            }
-            Self::Auth(AuthError::GrantRefused)
+            Self::Auth(AuthError::OurCredentials) => Failure::snooze(now + TRIED_EVERY, OUR_CREDENTIALS),
+            Self::Auth(AuthError::Resting { until }) => Failure::snooze(until, OUR_CREDENTIALS),
+            Self::Auth(AuthError::GrantRefused | AuthError::ScopeRefused { .. })
             | Self::NotAllowed
             | Self::Refused { refusal: Refusal::InvalidInput | Refusal::NotFound, .. } => {
                 Failure::reject(self)

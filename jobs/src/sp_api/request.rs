@@ -1,8 +1,12 @@
 //! A request to Amazon before it is sent, and a success after it came back.
 
+use reqwest::Response;
 use serde_json::Value;
 
 use crate::sp_api::Operation;
+
+/// Most bytes of an answer that are read.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// A request to Amazon. Made only by the modules of the operations.
 #[derive(Debug)]
@@ -50,4 +54,19 @@ pub struct Success {
     pub body: Vec<u8>,
     /// Amazon's id of the request, for its support.
     pub request_id: Option<String>,
+}
+
+/// The whole body of an answer.
+pub(super) async fn read(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_ANSWER_BYTES => {
+                return Err(format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(queue::failure::chain(&error.without_url())),
+        }
+    }
 }

@@ -83,7 +83,8 @@ fn place(id: SellerId) -> String {
 }
 
 /// Connects a seller, or renews the authorisation of one that is known. Returns our id. Where a marketplace is new, its
-/// orders are older than the seller's cursor, so that everything is synced from the start.
+/// orders are older than the seller's cursor, so that everything is synced from the start; so it is for a seller that was
+/// disconnected, whose data may have begun to be deleted.
 ///
 /// # Errors
 /// When the authorisation cannot be encrypted, or the database fails.
@@ -95,7 +96,7 @@ pub async fn connect(
 ) -> Result<SellerId, SellerError> {
     let known = sqlx::query!(
         r#"
-        select id as "id: SellerId", marketplace_ids @> $3 as "has_all!" from sellers
+        select id as "id: SellerId", state <> 'disconnected' and marketplace_ids @> $3 as "has_all!" from sellers
         where selling_partner_id = $1 and region = $2 for update
         "#,
         seller.selling_partner_id,
@@ -115,7 +116,8 @@ pub async fn connect(
         values ($1, $2, $3, $4, $5, $6, $7)
         on conflict (id) do update set marketplace_ids = excluded.marketplace_ids, refresh_token = excluded.refresh_token,
             refresh_token_key = excluded.refresh_token_key, connected_at = excluded.connected_at,
-            state = 'active', state_reason = null
+            state = 'active', state_reason = null,
+            authorisation_ended_at = null, disconnected_at = null, data_deleted_at = null
         "#,
         id.0,
         seller.selling_partner_id,
@@ -238,15 +240,92 @@ pub async fn needs_reauthorisation(
     connection: &mut PgConnection,
     seller: &Seller,
     reason: &str,
+    now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update sellers set state = 'needs_reauthorisation', state_reason = $2
+        "update sellers set state = 'needs_reauthorisation', state_reason = $2, authorisation_ended_at = $4
          where id = $1 and state = 'active' and refresh_token = $3",
         seller.id.0,
         reason,
         seller.refresh_token.bytes,
+        now,
     )
     .execute(connection)
     .await
     .map(|_| ())
+}
+
+/// What became of a seller that was to be disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disconnected {
+    /// It is disconnected, now or since before; its authorisation ended then.
+    Since(DateTime<Utc>),
+    /// It connected again after the authorisation that was meant.
+    ConnectedAgain,
+    /// There is none.
+    Unknown,
+}
+
+/// Disconnects a seller: its authorisation is wiped and its jobs do nothing any more. With `connected_at`, only the
+/// authorisation of that moment is meant. Twice is once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn disconnect(
+    connection: &mut PgConnection,
+    id: SellerId,
+    connected_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Disconnected, sqlx::Error> {
+    let ended_at = sqlx::query_scalar!(
+        r#"
+        update sellers set state = 'disconnected',
+            authorisation_ended_at = coalesce(authorisation_ended_at, $3), disconnected_at = coalesce(disconnected_at, $3)
+        where id = $1 and ($2::timestamptz is null or connected_at = $2)
+        returning authorisation_ended_at as "ended_at!"
+        "#,
+        id.0,
+        connected_at,
+        now,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(ended_at) = ended_at {
+        return Ok(Disconnected::Since(ended_at));
+    }
+    let known = sqlx::query_scalar!(r#"select 1 as "known!" from sellers where id = $1"#, id.0)
+        .fetch_optional(connection)
+        .await?;
+    Ok(known.map_or(Disconnected::Unknown, |_| Disconnected::ConnectedAgain))
+}
+
+/// A connected seller that a selling partner at Amazon is here: one for each region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partner {
+    /// Amazon's id.
+    pub selling_partner_id: String,
+    /// Ours.
+    pub seller: SellerId,
+    /// Where it sells.
+    pub marketplace_ids: Vec<String>,
+}
+
+/// The connected sellers that these selling partners are here.
+///
+/// # Errors
+/// When the database fails.
+pub async fn of_partners(
+    connection: &mut PgConnection,
+    selling_partner_ids: &[String],
+) -> Result<Vec<Partner>, sqlx::Error> {
+    sqlx::query_as!(
+        Partner,
+        r#"
+        select selling_partner_id, id as "seller: SellerId", marketplace_ids from sellers
+        where selling_partner_id = any($1) and state = 'active' order by id
+        "#,
+        selling_partner_ids,
+    )
+    .fetch_all(connection)
+    .await
 }

@@ -2,7 +2,7 @@
 
 use queue::{
     Failure, JobId, WorkerId,
-    cancel::{CancelError, Cancelled, cancel},
+    cancel::{CancelError, Cancelled, cancel, cancel_group},
     ledger::{Begun, Settled},
     progress::Progress,
     retry::Verdict,
@@ -156,4 +156,35 @@ async fn the_word_of_a_run_that_lost_its_job_changes_nothing() {
         .await
         .unwrap();
     assert_eq!(progress, json!({ "done": 1 }));
+}
+
+#[tokio::test]
+async fn a_groups_jobs_are_cancelled_together_and_others_stay() {
+    let deployment = Deployment::new().await;
+    let worker = WorkerId::new();
+    let runs = deployment.begun(worker, 1).await;
+    let (ready, other) = (job("a"), job("another"));
+    let delayed = job("a").due_at(start() + seconds(60));
+    let mut kept = job("a");
+    kept.kind = "delete_it_all".to_owned();
+    deployment.enqueue(&[ready.clone(), delayed.clone(), other.clone(), kept.clone()]).await;
+
+    let mut connection = deployment.pool.acquire().await.unwrap();
+    let mut once = async || cancel_group(&mut connection, "a", &["delete_it_all"], start()).await.unwrap();
+    let mut cancelled = once().await;
+    cancelled.sort();
+    let mut expected = [runs, ready.id, delayed.id];
+    expected.sort();
+    assert_eq!(cancelled, expected);
+    assert_eq!(once().await, [], "the run has been asked, and is not asked again");
+    for (id, becomes) in [
+        (ready.id, "cancelled"),
+        (delayed.id, "cancelled"),
+        (runs, "running"),
+        (other.id, "ready"),
+        (kept.id, "ready"),
+    ] {
+        assert_eq!(state(&deployment, id).await, becomes, "{id}");
+    }
+    assert_eq!(deployment.ledger.cancel_requested(worker).await.unwrap(), [runs]);
 }

@@ -20,6 +20,7 @@ mod delayed;
 mod deployment;
 mod expiry;
 mod explain;
+mod hurry;
 mod leases;
 mod ledger;
 mod limits;

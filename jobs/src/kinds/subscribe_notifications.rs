@@ -1,0 +1,177 @@
+//! Lets a seller's notices of changed orders and finished reports come into our queue.
+//!
+//! When: daily for each connected seller, where a queue is configured.
+//! Safe to repeat: what is there is found, and a subscription that somebody else just made is as good.
+//! Limits: one call a second of each operation; those about our queue itself are our application's, and made once.
+//! Does not promise: that notices come; orders and reports are asked for all the same.
+//! In dead letters: deploy/runbooks/subscribe_notifications.md.
+
+use std::time::Duration;
+
+use queue::{Failure, Job, Outcome, Policy, Run, Schedule, policy::minutes};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+
+use crate::{
+    connected::{Connected, NOT_CONNECTED},
+    context::Context,
+    notice_queue::NoticeSource,
+    sp_api::{
+        CallError,
+        answer::Refusal,
+        notifications::{self, NoticeType},
+        request::{Request, Success},
+    },
+    store::{
+        notices,
+        sellers::{self, SellerId},
+    },
+};
+
+/// The seller whose notices are subscribed to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscribeNotifications {
+    /// Our id of the seller.
+    pub seller: SellerId,
+}
+
+/// What a run found and did.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Subscribed {
+    /// Types whose notices came to us already.
+    pub present: Vec<&'static str>,
+    /// Types whose notices come from now on.
+    pub created: Vec<&'static str>,
+    /// Types whose notices go to another queue.
+    pub elsewhere: Vec<&'static str>,
+    /// Why nothing was done, where that is so.
+    pub skipped: Option<&'static str>,
+}
+
+/// HTTP's word for what is there already.
+const CONFLICT: u16 = 409;
+
+impl Job for SubscribeNotifications {
+    const KIND: &'static str = "subscribe_notifications";
+    const SUMMARY: &'static str =
+        "Lets a seller's notices of changed orders and finished reports come into our queue.";
+    const POLICY: Policy = Policy::sync()
+        .timeout(minutes(5))
+        .max_attempts(20)
+        .delays(Duration::from_secs(10), Duration::from_secs(3_600))
+        .unique();
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("20 4 * * *").spread(minutes(60)));
+
+    type Context = Context;
+    type Report = Subscribed;
+
+    fn group(&self) -> String {
+        self.seller.to_string()
+    }
+
+    async fn run(&self, context: &Context, run: &Run) -> Outcome<Subscribed> {
+        let mut subscribed = Subscribed::default();
+        let NoticeSource::Queue { arn, .. } = &context.notices else {
+            return Ok(Subscribed { skipped: Some("no queue is configured"), ..subscribed });
+        };
+        let Some(connected) = Connected::open(context, self.seller, run).await? else {
+            return Ok(Subscribed { skipped: Some(NOT_CONNECTED), ..subscribed });
+        };
+        let destination = destination(&connected, arn).await?;
+        for notice_type in NoticeType::ALL {
+            let name = notice_type.name();
+            match subscribe(&connected, notice_type, &destination).await {
+                Ok(Found::Present) => subscribed.present.push(name),
+                Ok(Found::Created) => subscribed.created.push(name),
+                Ok(Found::Elsewhere) => {
+                    tracing::warn!(seller.id = %self.seller, notice.name = name, "a seller's notices go to another queue");
+                    subscribed.elsewhere.push(name);
+                }
+                Err(error) => return Err(self.refused(&connected, &destination, error).await),
+            }
+        }
+        Ok(subscribed)
+    }
+
+    async fn tick(connection: &mut PgConnection) -> Result<Vec<Self>, sqlx::Error> {
+        Ok(sellers::active(connection).await?.into_iter().map(|seller| Self { seller }).collect())
+    }
+}
+
+/// Where a seller's notices of a type went.
+enum Found {
+    Present,
+    Created,
+    Elsewhere,
+}
+
+async fn subscribe(
+    connected: &Connected<'_>,
+    notice_type: NoticeType,
+    destination: &str,
+) -> Result<Found, CallError> {
+    match connected.call(&notifications::subscription_request(notice_type)).await {
+        Ok(answer) if notifications::subscribed_destination(&answer.body)? == destination => {
+            return Ok(Found::Present);
+        }
+        Ok(_) => return Ok(Found::Elsewhere),
+        Err(error) if error.refusal() == Some(Refusal::NotFound) => {}
+        Err(error) => return Err(error),
+    }
+    match connected.call(&notifications::new_subscription_request(notice_type, destination)).await {
+        Ok(_) => Ok(Found::Created),
+        Err(CallError::Refused { status: CONFLICT, .. }) => Ok(Found::Present),
+        Err(error) => Err(error),
+    }
+}
+
+/// What Amazon calls our queue in the seller's region.
+async fn destination(connected: &Connected<'_>, arn: &str) -> Outcome<String> {
+    let (context, region) = (connected.context, connected.seller.region);
+    let known = notices::destination(&mut *context.pool.acquire().await?, region, arn).await?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let id = match find_or_tell(connected, arn).await {
+        Ok(id) => id,
+        Err(error) => return Err(connected.failed(error).await),
+    };
+    let now = context.clock.now();
+    notices::note_destination(&mut *context.pool.acquire().await?, region, arn, &id, now).await?;
+    Ok(id)
+}
+
+async fn find_or_tell(connected: &Connected<'_>, arn: &str) -> Result<String, CallError> {
+    let answer = application_call(connected, &notifications::destinations_request()).await?;
+    let known = notifications::destinations(&answer.body)?;
+    if let Some(destination) = known.into_iter().find(|known| known.queue_arn.as_deref() == Some(arn)) {
+        return Ok(destination.id);
+    }
+    let answer = application_call(connected, &notifications::new_destination_request(arn)).await?;
+    Ok(notifications::new_destination(&answer.body)?.id)
+}
+
+/// Makes a call of our application itself, in the seller's region.
+async fn application_call(connected: &Connected<'_>, request: &Request) -> Result<Success, CallError> {
+    let (sp_api, region) = (&connected.context.sp_api, connected.seller.region);
+    let permit = sp_api.application_permit(region, request.operation(), &connected.ticket).await?;
+    sp_api.application_call(permit, region, request).await
+}
+
+impl SubscribeNotifications {
+    /// A request that Amazon finds wrong may name a queue that it has forgotten: the next attempt asks for it anew.
+    async fn refused(&self, connected: &Connected<'_>, destination: &str, error: CallError) -> Failure {
+        if !matches!(error.refusal(), Some(Refusal::InvalidInput | Refusal::NotFound)) {
+            return connected.failed(error).await;
+        }
+        let forgotten = async {
+            let mut connection = connected.context.pool.acquire().await?;
+            notices::forget_destination(&mut connection, connected.seller.region, destination).await
+        };
+        match forgotten.await {
+            Ok(()) => Failure::retry(error),
+            Err(database) => database.into(),
+        }
+    }
+}
