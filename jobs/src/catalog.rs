@@ -12,7 +12,7 @@ use crate::{
         receive_notifications::ReceiveNotifications, send_review_request::SendReviewRequest,
         subscribe_notifications::SubscribeNotifications, sync_inventory::SyncInventory,
         sync_listings::SyncListings, sync_orders::SyncOrders, sync_participations::SyncParticipations,
-        watch_authorisations::WatchAuthorisations,
+        sync_performance::SyncPerformance, watch_authorisations::WatchAuthorisations,
     },
 };
 
@@ -26,6 +26,7 @@ pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
         Kind::of::<SyncParticipations>(),
         Kind::of::<SyncInventory>(),
         Kind::of::<SyncListings>(),
+        Kind::of::<SyncPerformance>(),
         Kind::of::<ReceiveNotifications>(),
         Kind::of::<SubscribeNotifications>(),
         Kind::of::<WatchAuthorisations>(),
