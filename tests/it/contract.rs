@@ -120,7 +120,7 @@ fn case_of(operation: Operation) -> Case {
             let local = |at: DateTime<Utc>| at.with_timezone(&time_zone(UK));
             let (from, until) = (local(now - TimeDelta::days(2)), local(now));
             let days = Days { first: from.date_naive(), last: until.date_naive(), from, until };
-            let question = |asin| MetricsQuestion { marketplace_id: UK.to_owned(), asin, days: days.clone() };
+            let question = |asin| MetricsQuestion { marketplace_id: UK.to_owned(), asin, days };
             let one = question(Some("B000000001".to_owned()));
             let requests = [question(None).request(), one.request()];
             case(requests, move |answer| one.parse(&answer.body).map(drop))
