@@ -255,7 +255,8 @@ mod tests {
             assert!(!there.is_empty() && !there.contains(leaves), "{there:?}");
         }
         shop.participate(leaves, true);
-        assert_eq!(shop.sync_participations().await.expect("nothing is wrong").joined, [leaves.clone()]);
+        let synced = shop.sync_participations().await.expect("nothing is wrong");
+        assert_eq!(synced.joined, std::slice::from_ref(leaves));
         shop.sync_stock().await.expect("nothing is wrong");
         shop.sync_listings().await.expect("nothing is wrong");
         shop.assert_stock_stored().await;

@@ -32,6 +32,8 @@ use crate::{
 
 /// How long a request may still be under way after we have given it up.
 const ON_THE_WIRE: Duration = Duration::from_secs(5);
+/// The Solicitations API's model answers in HAL alone, all others in plain JSON. Source: models of 2026-08-05.
+const ACCEPT: &str = "application/json, application/hal+json";
 /// Amazon refuses calls without it. Source: "Include a User-Agent header in all requests", read 2026-11-23.
 const USER_AGENT: &str =
     concat!("Amzigo/", env!("CARGO_PKG_VERSION"), " (Language=Rust/1.95; Platform=Linux)");
@@ -197,7 +199,7 @@ impl SpApi {
             .request(method, url)
             .query(&request.query)
             .header("x-amz-access-token", token.expose_secret())
-            .header("accept", "application/json");
+            .header("accept", ACCEPT);
         let sent = match &request.body {
             Some(body) => building.json(body).send().await,
             None => building.send().await,
