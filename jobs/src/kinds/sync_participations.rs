@@ -58,7 +58,7 @@ impl Job for SyncParticipations {
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("40 3 * * *"));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
 
     type Context = Context;
     type Report = ParticipationsSynced;
