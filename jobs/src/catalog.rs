@@ -7,9 +7,11 @@ use queue::{Catalog, Kind};
 use crate::{
     context::Context,
     kinds::{
-        delete_seller_data::DeleteSellerData, disconnect_seller::DisconnectSeller,
-        receive_notifications::ReceiveNotifications, send_review_requests::SendReviewRequests,
-        subscribe_notifications::SubscribeNotifications, sync_orders::SyncOrders,
+        backfill_orders::BackfillOrders, delete_seller_data::DeleteSellerData,
+        disconnect_seller::DisconnectSeller, plan_review_requests::PlanReviewRequests,
+        receive_notifications::ReceiveNotifications, send_review_request::SendReviewRequest,
+        subscribe_notifications::SubscribeNotifications, sync_inventory::SyncInventory,
+        sync_listings::SyncListings, sync_orders::SyncOrders, sync_participations::SyncParticipations,
         watch_authorisations::WatchAuthorisations,
     },
 };
@@ -18,7 +20,12 @@ use crate::{
 pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
     Catalog::new(vec![
         Kind::of::<SyncOrders>(),
-        Kind::of::<SendReviewRequests>(),
+        Kind::of::<BackfillOrders>(),
+        Kind::of::<PlanReviewRequests>(),
+        Kind::of::<SendReviewRequest>(),
+        Kind::of::<SyncParticipations>(),
+        Kind::of::<SyncInventory>(),
+        Kind::of::<SyncListings>(),
         Kind::of::<ReceiveNotifications>(),
         Kind::of::<SubscribeNotifications>(),
         Kind::of::<WatchAuthorisations>(),
@@ -37,16 +44,6 @@ mod tests {
 
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
-
-    /// A payload for each kind with which the shop stays as it is for the others.
-    fn payload(kind: &str, shop: &Shop) -> Value {
-        match kind {
-            "watch_authorisations" | "receive_notifications" => json!({}),
-            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
-            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
-            _ => json!({"seller": shop.seller}),
-        }
-    }
 
     /// Runs every kind once and returns what the runs end with, as the ledger would keep it.
     async fn run_all(shop: &Shop) -> String {
@@ -67,6 +64,17 @@ mod tests {
         ends
     }
 
+    /// What a job of the kind is about, in a shop that stays as it is for the others.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "watch_authorisations" | "receive_notifications" => json!({}),
+            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
+            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
+            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
+            _ => json!({"seller": shop.seller}),
+        }
+    }
+
     #[tokio::test]
     async fn no_kind_tells_what_it_must_not() {
         let log = Log::listen();
@@ -76,10 +84,24 @@ mod tests {
             let careless = SettingsChange { leak_buyer_data: Some(true), ..SettingsChange::default() };
             shop.sandbox.control().change_settings(careless).expect("it can be set");
             shop.sync().await.expect("nothing is wrong yet");
-            for operation in [Operation::SearchOrders, OFFERS, ASK_BUYER, Operation::Token] {
+            shop.sync_participations().await.expect("nothing is wrong yet");
+            shop.sync_stock().await.expect("nothing is wrong yet");
+            shop.sync_listings().await.expect("nothing is wrong yet");
+            for operation in [
+                Operation::GetMarketplaceParticipations,
+                Operation::SearchOrders,
+                Operation::GetInventorySummaries,
+                Operation::SearchListingsItems,
+                Operation::SearchCatalogItems,
+                OFFERS,
+                ASK_BUYER,
+                Operation::Token,
+            ] {
                 shop.fault(operation, fault, 2);
             }
-            ends += &run_all(&shop).await;
+            for _ in 0..4 {
+                ends += &run_all(&shop).await;
+            }
             shop.sandbox.control().clear_faults();
             // Lost answers are looked into, and the access token is too old.
             shop.clock.advance(chrono::TimeDelta::minutes(5));
@@ -88,6 +110,9 @@ mod tests {
             shop.sandbox.control().revoke(&shop.account.selling_partner_id).expect("the seller is known");
             ends += &run_all(&shop).await;
             stored += &shop.everything_stored().await;
+            for product in shop.products().await {
+                assert!(stored.contains(&product.sku), "it looks at the tables of products too");
+            }
         }
         let logged = log.text();
         assert!(orders.iter().all(|order| stored.contains(order)), "it looks at the right tables");

@@ -42,6 +42,14 @@ impl<'a> Connected<'a> {
         sp_api.call(permit, &self.seller, &self.refresh_token, request).await
     }
 
+    /// The same, but only while more than `keep` calls are left in the budget: those are for others.
+    pub(crate) async fn call_beside(&self, request: &Request, keep: u64) -> Result<Success, CallError> {
+        if keep > 0 {
+            self.context.sp_api.room_beside(&self.seller, request.operation(), keep).await?;
+        }
+        self.call(request).await
+    }
+
     /// A failure for an error of Amazon's; a refused authorisation is noted at the seller, so that its other jobs rest too.
     pub(crate) async fn failed(&self, error: CallError) -> Failure {
         amazon_failed(self.context, &self.seller, error).await

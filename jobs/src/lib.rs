@@ -11,6 +11,8 @@ pub mod keyring;
 pub mod kinds;
 pub mod notice_queue;
 pub mod notices;
+mod order_pages;
+pub mod order_windows;
 pub mod sp_api;
 pub mod store;
 #[cfg(test)]

@@ -2,8 +2,13 @@
 
 pub mod authorisations;
 pub mod cursors;
+pub mod inventory;
+pub mod listings;
 pub mod notices;
 pub mod orders;
+pub mod participations;
 pub mod review_requests;
+pub mod sales_ranks;
 pub mod seller_data;
 pub mod sellers;
+pub mod walks;

@@ -2,6 +2,7 @@
 //! real Postgres and Redis. Verbs run jobs and read what both sides know; nothing is cleaned up, all is the test's own.
 
 mod notice_queue;
+mod products;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
-    Failure, Job, Outcome, Run, Signals,
+    Failure, Job, JobId, Outcome, Run, Signals,
     limit::Budgets,
     outbox::{self, Cause, NewJob},
 };
@@ -31,7 +32,8 @@ use crate::{
     context::Context,
     keyring::Keyring,
     kinds::{
-        send_review_requests::{Requested, SendReviewRequests},
+        plan_review_requests::{PlanReviewRequests, Planned},
+        send_review_request::SendReviewRequest,
         sync_orders::{SyncOrders, Synced},
     },
     notice_queue::NoticeSource,
@@ -192,15 +194,7 @@ impl Shop {
         let mut connection = self.context.pool.acquire().await.expect("Postgres is there");
         let now = self.context.clock.now();
         outbox::enqueue(&mut connection, std::slice::from_ref(&job), now).await.expect("it is in order");
-        Run {
-            id: job.id,
-            attempt: 1,
-            fence: 1,
-            deadline_at: None,
-            version: J::VERSION,
-            trace: None,
-            signals: Signals::default(),
-        }
+        first_run(job.id, J::VERSION)
     }
 
     /// Runs a new job once.
@@ -214,9 +208,37 @@ impl Shop {
         self.run(&SyncOrders { seller: self.seller }).await
     }
 
-    /// Sends the review requests in a new job.
-    pub(crate) async fn send(&self) -> Outcome<Requested> {
-        self.run(&SendReviewRequests { seller: self.seller }).await
+    /// Plans the review requests in a new job.
+    pub(crate) async fn plan(&self) -> Outcome<Planned> {
+        self.run(&PlanReviewRequests { seller: self.seller }).await
+    }
+
+    /// Plans the review requests, and runs each one that waits once, the window that ends first first. Those that end well
+    /// wait no longer.
+    pub(crate) async fn send(&self) -> Sending {
+        self.plan().await.expect("nothing can be wrong with planning");
+        let waiting: Vec<(uuid::Uuid, serde_json::Value)> = sqlx::query_as(
+            "select id, payload from jobs where kind = 'send_review_request' order by deadline_at, payload->>'order'",
+        )
+        .fetch_all(&self.context.pool)
+        .await
+        .expect("jobs can be read");
+        let mut sending = Sending::default();
+        for (id, payload) in waiting {
+            let job: SendReviewRequest = serde_json::from_value(payload).expect("it is a request");
+            match job.run(&self.context, &first_run(JobId(id), SendReviewRequest::VERSION)).await {
+                Ok(report) => {
+                    sending.done.insert(job.order, report.outcome);
+                    sqlx::query("delete from jobs where id = $1")
+                        .bind(id)
+                        .execute(&self.context.pool)
+                        .await
+                        .expect("it is there");
+                }
+                Err(failure) => drop(sending.failed.insert(job.order, failure)),
+            }
+        }
+        sending
     }
 
     /// Leaves a call that hangs in mid-air, as a worker that dies: begins `job`, drops it when a call of `operation` hangs.
@@ -334,6 +356,12 @@ impl Shop {
         rows.into_iter().collect()
     }
 
+    /// The orders whose review request ended in a state.
+    pub(crate) async fn ended(&self, state: &str) -> BTreeSet<String> {
+        let outcomes = self.outcomes().await.into_iter();
+        outcomes.filter(|(_, ended)| ended == state).map(|(order, _)| order).collect()
+    }
+
     /// The seller's state.
     pub(crate) async fn state(&self) -> String {
         self.one("select state from sellers").await
@@ -370,6 +398,36 @@ impl Shop {
     }
 }
 
+/// How review requests ended, by their orders.
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    /// Those that ended well, with the order's outcome.
+    pub(crate) done: BTreeMap<String, Option<&'static str>>,
+    /// Those that wait again.
+    pub(crate) failed: BTreeMap<String, Failure>,
+}
+
+impl Sending {
+    /// All of them; fails if one did not end well.
+    pub(crate) fn all_done(self) -> BTreeMap<String, Option<&'static str>> {
+        assert!(self.failed.is_empty(), "{:?}", self.failed);
+        self.done
+    }
+
+    /// The one that did not end well, and until when it snoozes.
+    pub(crate) fn one_snoozed(self) -> (String, DateTime<Utc>) {
+        match &Vec::from_iter(self.failed)[..] {
+            [(order, Failure::Snooze { until, .. })] => (order.clone(), *until),
+            other => panic!("it was to be one that snoozes: {other:?}"),
+        }
+    }
+}
+
+fn first_run(id: JobId, version: u8) -> Run {
+    let signals = Signals::default();
+    Run { id, attempt: 1, fence: 1, deadline_at: None, version, trace: None, signals }
+}
+
 async fn connect(
     context: &Context,
     account: &SeededSeller,
@@ -383,9 +441,15 @@ async fn connect(
         refresh_token: refresh_token.to_owned().into(),
     };
     let mut connection = context.pool.acquire().await.expect("Postgres is there");
-    sellers::connect(&mut connection, &context.keyring, &seller, context.clock.now())
+    let id = sellers::connect(&mut connection, &context.keyring, &seller, context.clock.now())
         .await
-        .expect("the seller connects")
+        .expect("the seller connects");
+    // Long ago, so that nothing of the shop is history.
+    sqlx::query("update sellers set connected_at = connected_at - interval '800 days'")
+        .execute(&mut *connection)
+        .await
+        .expect("it is there");
+    id
 }
 
 /// Everything that is logged on this thread, at every level, while it lives.

@@ -49,7 +49,7 @@ impl Signals {
     }
 
     /// Asks the run to stop by itself.
-    pub(crate) fn ask_to_stop(&self) {
+    pub fn ask_to_stop(&self) {
         self.shared.asked_to_stop.store(true, Ordering::Release);
         self.shared.changed.notify_waiters();
     }

@@ -3,13 +3,20 @@
 //! The HTTP control API calls the same methods. Seeding again adds; nothing here ever removes a call or a solicitation from the
 //! record.
 
+mod products;
+
+pub use products::{
+    ChangedProducts, DayRecord, IssueRecord, MetricsWanted, ParticipationRecord, ProductChanges,
+    ProductRecord, StockRecord,
+};
+
 use crate::calls::CallPage;
 use crate::evidence::{OrderRecord, Summary, order_records, summary};
 use crate::faults::{Fault, FaultScript};
 use crate::operations::Operation;
 use crate::pace::SPEEDS;
 use crate::seed::{Generator, shares};
-use crate::sellers::{Region, Seller};
+use crate::sellers::{Region, Seller, products_for};
 use crate::state::Shared;
 use crate::usage_plans::UsagePlan;
 use chrono::{SubsecRound, TimeDelta};
@@ -20,6 +27,7 @@ use uuid::Uuid;
 
 const MOST_SELLERS: usize = 10_000;
 const MOST_ORDERS: usize = 1_000_000;
+const LONGEST_LIFE_SECONDS: f64 = 86_400.0;
 
 /// Why a request to the sandbox's control was refused.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +38,12 @@ pub enum ControlError {
     /// No such order.
     #[error("there is no visible order {0:?}; take an id from the list of orders")]
     UnknownOrder(String),
+    /// No such marketplace, or none of the seller's.
+    #[error("the seller does not sell in {0:?}; take a marketplace from the answer to seeding")]
+    UnknownMarketplace(String),
+    /// No such time zone.
+    #[error("there is no time zone {0:?}; take an IANA name, as Europe/London")]
+    UnknownTimeZone(String),
     /// A number that is too small or too big.
     #[error("{name} must be between {least} and {most}, not {given}")]
     OutOfRange {
@@ -128,6 +142,9 @@ pub struct SettingsChange {
     /// Send buyer data whatever was asked for.
     #[serde(default)]
     pub leak_buyer_data: Option<bool>,
+    /// For how many seconds of the wall clock a page token of the inventory lives.
+    #[serde(default)]
+    pub inventory_token_seconds: Option<f64>,
     /// The application's new secret; the old one stops working.
     #[serde(default)]
     pub client_secret: Option<String>,
@@ -140,6 +157,8 @@ pub struct Settings {
     pub speed: f64,
     /// Whether buyer data is sent unasked.
     pub leak_buyer_data: bool,
+    /// For how many seconds of the wall clock a page token of the inventory lives.
+    pub inventory_token_seconds: f64,
     /// The plans that are enforced, at speed 1.
     pub usage_plans: Vec<UsagePlan>,
 }
@@ -167,7 +186,8 @@ impl Control {
         let mut sellers = Vec::with_capacity(seed.sellers);
         let mut order_number = 0;
         for (number, orders) in shares(seed.orders, seed.sellers).into_iter().enumerate() {
-            let seller = generator.seller(number, seed.region, &state.sellers);
+            let mut seller = generator.seller(number, seed.region, &state.sellers);
+            seller.products = products_for(orders);
             let refresh_token = generator.refresh_token();
             for _ in 0..orders {
                 let order = generator.order(order_number, &seller, &state.orders);
@@ -279,12 +299,17 @@ impl Control {
     /// Changes settings and returns those in force.
     ///
     /// # Errors
-    /// [`ControlError::OutOfRange`] for a speed outside 0.001 to 1,000,000; then nothing changes.
+    /// [`ControlError::OutOfRange`] for a speed outside 0.001 to 1,000,000, or a life that is longer than a day; what comes
+    /// before it has changed then.
     pub fn change_settings(&self, change: SettingsChange) -> Result<Settings, ControlError> {
         let mut state = self.shared.state();
         if let Some(speed) = change.speed {
             in_range("speed", speed, *SPEEDS.start(), *SPEEDS.end())?;
             state.pace.change(self.shared.now(), speed);
+        }
+        if let Some(seconds) = change.inventory_token_seconds {
+            in_range("inventory_token_seconds", seconds, 0.0, LONGEST_LIFE_SECONDS)?;
+            state.inventory_token_seconds = seconds;
         }
         if let Some(leak_buyer_data) = change.leak_buyer_data {
             state.leak_buyer_data = leak_buyer_data;
@@ -295,6 +320,7 @@ impl Control {
         Ok(Settings {
             speed: state.pace.speed(),
             leak_buyer_data: state.leak_buyer_data,
+            inventory_token_seconds: state.inventory_token_seconds,
             usage_plans: UsagePlan::all(),
         })
     }

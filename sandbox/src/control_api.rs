@@ -4,7 +4,8 @@
 //! are `{"error": "what to do"}` with 404 for what does not exist and 422 for what does not fit.
 
 use crate::control::{
-    ChangedOrders, Control, ControlError, OrderChanges, Seed, Seeded, Settings, SettingsChange,
+    ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, MetricsWanted, OrderChanges,
+    ParticipationRecord, ProductChanges, ProductRecord, Seed, Seeded, Settings, SettingsChange,
 };
 use crate::evidence::Summary;
 use crate::faults::FaultScript;
@@ -29,6 +30,10 @@ pub(crate) fn routes(control: Control) -> Router {
         .route("/control/faults", post(script_fault).delete(clear_faults))
         .route("/control/sellers/{id}/revoke", post(revoke))
         .route("/control/sellers/{id}/restore", post(restore))
+        .route("/control/products", post(change_products))
+        .route("/control/sellers/{id}/products", get(products))
+        .route("/control/sellers/{id}/participations", get(participations).post(change_participation))
+        .route("/control/sellers/{id}/metrics", get(metrics))
         .route("/control/settings", post(change_settings))
         .route("/control/summary", get(summary))
         .route("/control/calls", get(calls))
@@ -65,6 +70,40 @@ async fn revoke(State(control): State<Control>, Path(seller): Path<String>) -> A
 
 async fn restore(State(control): State<Control>, Path(seller): Path<String>) -> Answer<Value> {
     control.restore(&seller).map(|refresh_token| Json(json!({"refresh_token": refresh_token})))
+}
+
+async fn change_products(
+    State(control): State<Control>,
+    Json(changes): Json<ProductChanges>,
+) -> Answer<ChangedProducts> {
+    control.change_products(&changes).map(Json)
+}
+
+async fn products(State(control): State<Control>, Path(seller): Path<String>) -> Answer<Vec<ProductRecord>> {
+    control.products(&seller).map(Json)
+}
+
+async fn participations(
+    State(control): State<Control>,
+    Path(seller): Path<String>,
+) -> Answer<Vec<ParticipationRecord>> {
+    control.participations(&seller).map(Json)
+}
+
+async fn change_participation(
+    State(control): State<Control>,
+    Path(seller): Path<String>,
+    Json(change): Json<ParticipationRecord>,
+) -> Answer<Value> {
+    control.change_participation(&seller, &change).map(|()| Json(json!({})))
+}
+
+async fn metrics(
+    State(control): State<Control>,
+    Path(seller): Path<String>,
+    Query(wanted): Query<MetricsWanted>,
+) -> Answer<Vec<DayRecord>> {
+    control.metrics(&seller, &wanted).map(Json)
 }
 
 async fn change_settings(
@@ -107,10 +146,12 @@ async fn unknown(Path(rest): Path<String>) -> Response {
 impl IntoResponse for ControlError {
     fn into_response(self) -> Response {
         let status = match self {
-            ControlError::UnknownSeller(_) | ControlError::UnknownOrder(_) => StatusCode::NOT_FOUND,
-            ControlError::OutOfRange { .. } | ControlError::FaultDoesNotFit => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            ControlError::UnknownSeller(_)
+            | ControlError::UnknownOrder(_)
+            | ControlError::UnknownMarketplace(_) => StatusCode::NOT_FOUND,
+            ControlError::UnknownTimeZone(_)
+            | ControlError::OutOfRange { .. }
+            | ControlError::FaultDoesNotFit => StatusCode::UNPROCESSABLE_ENTITY,
         };
         (status, Json(json!({"error": self.to_string()}))).into_response()
     }

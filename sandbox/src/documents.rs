@@ -195,7 +195,7 @@ fn money(cents: u64, order: &Order) -> Value {
 mod tests {
     use super::*;
     use crate::orders::tests::delivered;
-    use crate::planted::PLANTED;
+    use crate::planted::{OF_AN_ORDER, PLANTED};
     use chrono::DateTime;
 
     fn written(included: &[DataSet], leak_buyer_data: bool) -> String {
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn everything_planted_comes_when_asked_for_and_when_leaked() {
         for document in [written(&[DataSet::Buyer, DataSet::Recipient], false), written(&[], true)] {
-            for value in PLANTED {
+            for value in OF_AN_ORDER {
                 assert!(document.contains(value), "{value} is not in {document}");
             }
         }

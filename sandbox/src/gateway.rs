@@ -5,24 +5,21 @@
 //! is refused before the quota costs no token.
 
 use crate::answer::Answer;
+use crate::ask::Ask;
 use crate::calls::Call;
-use crate::documents::{DataSet, Parts, order_document};
+use crate::fault_answers::{prevented, spoiled};
 use crate::faults::{Drawn, Fault};
-use crate::operations::{Operation, Request, SellerRequest, looks_like_sp_api};
+use crate::operations::{Counter, Operation, Request, looks_like_sp_api};
 use crate::query::{InvalidQuery, Query};
-use crate::search::{Scope, search};
 use crate::signin::SignInForm;
-use crate::solicitations;
 use crate::state::{Shared, State};
 use crate::usage_plans::UsagePlan;
-use crate::user_agent;
+use crate::{catalog, inventory, listings, orders_answers, participations, sales, solicitations, user_agent};
 use axum::body::{Bytes, to_bytes};
 use axum::extract::State as Extracted;
-use axum::http::{Request as HttpRequest, StatusCode, header, request};
+use axum::http::{Request as HttpRequest, header, request};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde_json::json;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -65,7 +62,7 @@ impl Arrival {
     }
 
     fn operation(&self) -> Option<Operation> {
-        self.request.as_ref().map(Request::operation)
+        self.request.as_ref().map(|request| request.operation)
     }
 
     fn sign_in_form(&self) -> SignInForm {
@@ -119,8 +116,8 @@ impl State {
             _ => arrival.access_token.as_deref().and_then(|token| self.sign_in.seller_of_token(token)),
         };
         let seller = seller.map(str::to_owned);
-        if let Some(Request::Seller(SellerRequest::CreateSolicitation(order_id))) = &arrival.request {
-            self.note_repeated_request(order_id);
+        if let Some(request) = &arrival.request {
+            self.note_repeated_request(request);
         }
         let drawn =
             operation.and_then(|operation| self.faults.draw(operation, seller.as_deref(), &mut self.chance));
@@ -141,8 +138,12 @@ impl State {
     }
 
     /// A client that asks a buyer again has lost track, whatever this request is answered.
-    fn note_repeated_request(&mut self, order_id: &str) {
-        if let Some(order) = self.orders.get_mut(order_id).filter(|order| order.solicited_at.is_some()) {
+    fn note_repeated_request(&mut self, request: &Request) {
+        if request.operation != Operation::CreateProductReviewAndSellerFeedbackSolicitation {
+            return;
+        }
+        let order = self.orders.get_mut(request.first_subject());
+        if let Some(order) = order.filter(|order| order.solicited_at.is_some()) {
             order.repeated_requests += 1;
         }
     }
@@ -158,9 +159,11 @@ impl State {
         let prevented = drawn.and_then(|drawn| prevented(drawn.fault, arrival.operation()));
         let mut answer = prevented.or_else(|| Some(self.answer(arrival, now)));
         let mut struck = drawn.map(|drawn| drawn.fault);
-        if let Some(drawn) = drawn.filter(|drawn| drawn.fault.follows_success()) {
+        if let (Some(drawn), Some(request)) =
+            (drawn.filter(|drawn| drawn.fault.follows_success()), &arrival.request)
+        {
             if answer.as_ref().is_some_and(|answer| answer.status.is_success()) {
-                answer = spoiled(drawn.fault, arrival);
+                answer = spoiled(drawn.fault, request, &Query::parse(&arrival.query));
             } else {
                 self.faults.give_back(drawn);
                 struck = None;
@@ -171,117 +174,56 @@ impl State {
     }
 
     fn answer(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
-        match &arrival.request {
-            None => refused(&arrival.path),
-            Some(Request::Token) => self.sign_in.answer(&arrival.sign_in_form(), &self.pace, now),
-            Some(Request::Seller(request)) => self.answer_seller(request, arrival, now),
+        let Some(request) = &arrival.request else { return refused(&arrival.path) };
+        match request.operation.counter() {
+            Counter::SignIn => self.sign_in.answer(&arrival.sign_in_form(), &self.pace, now),
+            Counter::Seller => self.answer_caller(request, arrival, now),
         }
     }
 
-    fn answer_seller(&mut self, request: &SellerRequest, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
+    /// Checks what Amazon checks of every call of the Selling Partner API, then lets the operation answer.
+    fn answer_caller(&mut self, request: &Request, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
         let at = self.pace.at(now);
-        let seller = match self.sign_in.caller(arrival.access_token.as_deref(), at) {
+        let caller = self.sign_in.caller(arrival.access_token.as_deref(), at);
+        let seller = match caller {
             Ok(seller) => seller.to_owned(),
             Err(details) => return Answer::access_denied(details),
         };
         if let Some(complaint) = user_agent::complaint(arrival.user_agent.as_deref()) {
             return Answer::invalid_input("Invalid Input", complaint);
         }
-        let plan = UsagePlan::of(request);
+        let Some(plan) = UsagePlan::of(request.operation) else { return Answer::access_denied("") };
         if !self.buckets.take(plan, &seller, at) {
             self.throttled += 1;
             return Answer::quota_exceeded();
         }
         let query = Query::parse(&arrival.query);
-        let answer = match request {
-            SellerRequest::SearchOrders => self.search_orders(&seller, &query, now),
-            SellerRequest::GetOrder(order_id) => self.get_order(&seller, order_id, &query),
-            SellerRequest::GetSolicitationActions(order_id) => {
-                solicitations::offered_actions(&self.orders, &seller, order_id, &query, now)
-            }
-            SellerRequest::CreateSolicitation(order_id) => {
-                solicitations::ask_buyer(&mut self.orders, &seller, order_id, &query, now)
-            }
-        };
+        let ask = Ask { seller: &seller, subject: &request.subject, query: &query, body: &arrival.body, now };
+        let answer = self
+            .perform(request.operation, &ask)
+            .unwrap_or_else(|InvalidQuery(details)| Answer::invalid_input("Invalid Input", &details));
         answer.with_rate(plan.rate_header(self.pace.speed()))
     }
 
-    fn search_orders(&mut self, seller: &str, query: &Query, now: DateTime<Utc>) -> Answer {
-        let scope = Scope {
-            orders: &self.orders,
-            seller,
-            now,
-            pace: &self.pace,
-            leak_buyer_data: self.leak_buyer_data,
-        };
-        match search(&scope, &mut self.paging, query) {
-            Ok(page) => Answer::json(StatusCode::OK, &page),
-            Err(InvalidQuery(details)) => Answer::invalid_input("Invalid Input", &details),
+    /// Which file answers which operation.
+    fn perform(&mut self, operation: Operation, ask: &Ask<'_>) -> Result<Answer, InvalidQuery> {
+        match operation {
+            Operation::SearchOrders => orders_answers::search_orders(self, ask),
+            Operation::GetOrder => orders_answers::get_order(self, ask),
+            Operation::GetSolicitationActionsForOrder => Ok(solicitations::get_actions(self, ask)),
+            Operation::CreateProductReviewAndSellerFeedbackSolicitation => {
+                Ok(solicitations::create_solicitation(self, ask))
+            }
+            Operation::GetMarketplaceParticipations => {
+                participations::get_marketplace_participations(self, ask)
+            }
+            Operation::GetInventorySummaries => inventory::get_inventory_summaries(self, ask),
+            Operation::SearchListingsItems => listings::search_listings_items(self, ask),
+            Operation::SearchCatalogItems => catalog::search_catalog_items(self, ask),
+            Operation::GetOrderMetrics => sales::get_order_metrics(self, ask),
+            Operation::Token => Ok(Answer::access_denied("")),
         }
     }
-
-    fn get_order(&self, seller: &str, order_id: &str, query: &Query) -> Answer {
-        let included: Result<BTreeSet<DataSet>, InvalidQuery> =
-            query.allow_only(&["includedData"]).and_then(|()| query.names("includedData"));
-        let included = match included {
-            Ok(included) => included,
-            Err(InvalidQuery(details)) => return Answer::invalid_input("Invalid Input", &details),
-        };
-        let Some(order) = self.orders.of_seller(seller, order_id) else {
-            return Answer::not_found("The order was not found.");
-        };
-        let parts = Parts { included, leak_buyer_data: self.leak_buyer_data };
-        Answer::json(StatusCode::OK, &json!({"order": order_document(order, &parts)}))
-    }
-}
-
-/// The answer of a fault that keeps an operation from happening.
-fn prevented(fault: Fault, operation: Option<Operation>) -> Option<Answer> {
-    let sign_in = operation == Some(Operation::Token);
-    match fault {
-        Fault::Quota if sign_in => Some(sign_in_unavailable(StatusCode::TOO_MANY_REQUESTS)),
-        Fault::Quota => Some(Answer::quota_exceeded()),
-        Fault::Internal => Some(internal_failure(sign_in)),
-        Fault::Unavailable if sign_in => Some(sign_in_unavailable(StatusCode::SERVICE_UNAVAILABLE)),
-        Fault::Unavailable => Some(Answer::service_unavailable()),
-        Fault::Garbage => Some(Answer::garbage()),
-        Fault::Denied if sign_in => Some(Answer::sign_in_error(
-            StatusCode::BAD_REQUEST,
-            "unauthorized_client",
-            "The client is not authorized to request an access token",
-        )),
-        Fault::Denied => Some(Answer::access_denied("")),
-        Fault::Hang
-        | Fault::Slow
-        | Fault::Cut
-        | Fault::CutAfter
-        | Fault::InternalAfter
-        | Fault::EmptyActions => None,
-    }
-}
-
-/// What is left of a success that a fault follows.
-fn spoiled(fault: Fault, arrival: &Arrival) -> Option<Answer> {
-    match (fault, &arrival.request) {
-        (Fault::EmptyActions, Some(Request::Seller(SellerRequest::GetSolicitationActions(order_id)))) => {
-            Some(solicitations::no_actions(order_id, &Query::parse(&arrival.query)))
-        }
-        (Fault::InternalAfter, request) => Some(internal_failure(*request == Some(Request::Token))),
-        _ => None,
-    }
-}
-
-fn internal_failure(sign_in: bool) -> Answer {
-    if sign_in {
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Answer::sign_in_error(status, "server_error", "The server encountered an unexpected condition")
-    } else {
-        Answer::internal_failure()
-    }
-}
-
-fn sign_in_unavailable(status: StatusCode) -> Answer {
-    Answer::sign_in_error(status, "temporarily_unavailable", "The server is temporarily overloaded")
 }
 
 fn refused(path: &str) -> Answer {

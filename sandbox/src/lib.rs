@@ -21,18 +21,29 @@
 //! published models; a test compares them.
 
 mod answer;
+mod ask;
 mod calls;
+mod catalog;
 mod control;
 mod control_api;
+mod dice;
 mod documents;
 mod evidence;
+mod fault_answers;
 mod faults;
 mod gateway;
+mod inventory;
+mod listings;
 mod operations;
 mod orders;
+mod orders_answers;
 mod pace;
+mod page_tokens;
+mod participations;
 mod planted;
+mod products;
 mod query;
+mod sales;
 mod search;
 mod seed;
 mod sellers;
@@ -40,12 +51,15 @@ mod server;
 mod signin;
 mod solicitations;
 mod state;
+mod stretches;
 mod usage_plans;
 mod user_agent;
 
 pub use calls::{Call, CallPage};
 pub use control::{
-    ChangedOrders, Control, ControlError, OrderChanges, Seed, Seeded, SeededSeller, Settings, SettingsChange,
+    ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, IssueRecord, MetricsWanted,
+    OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, Seed, Seeded, SeededSeller, Settings,
+    SettingsChange, StockRecord,
 };
 pub use evidence::{OrderRecord, Summary};
 pub use faults::{Fault, FaultScript};

@@ -25,19 +25,29 @@ Amazon's side:
   GET  /orders/2026-01-01/orders[/{orderId}]
   GET  /solicitations/v1/orders/{amazonOrderId}
   POST /solicitations/v1/orders/{amazonOrderId}/solicitations/productReviewAndSellerFeedback
+  GET  /sellers/v1/marketplaceParticipations
+  GET  /fba/inventory/v1/summaries
+  GET  /listings/2021-08-01/items/{sellerId}
+  GET  /catalog/2022-04-01/items
+  GET  /sales/v1/orderMetrics
 
 Control (JSON):
   POST   /control/seed                    {sellers, orders, seed?, region?: na|eu|fe}
   POST   /control/orders                  {seller, count?, touch?, seconds_ago?, seed?}
   POST   /control/orders/{id}/vanish
+  POST   /control/products                {seller, count?, touch?, delete?, seconds_ago?}
   POST   /control/faults                  {operation: NAME|*, fault, times, seller?, skip?, delay_ms?, probability?}
          fault: quota internal unavailable hang slow cut cut_after internal_after garbage empty_actions denied
   DELETE /control/faults                  forgets all faults, releases hanging calls
   POST   /control/sellers/{id}/revoke
   POST   /control/sellers/{id}/restore
-  POST   /control/settings                {speed?, leak_buyer_data?, client_secret?}
+  POST   /control/sellers/{id}/participations   {marketplace_id, is_participating, has_suspended_listings}
+  POST   /control/settings                {speed?, leak_buyer_data?, client_secret?, inventory_token_seconds?}
   GET    /control/summary
   GET    /control/orders
+  GET    /control/sellers/{id}/products
+  GET    /control/sellers/{id}/participations
+  GET    /control/sellers/{id}/metrics?marketplace_id=ID&time_zone=NAME&asin=ASIN
   GET    /control/calls?after=SEQ&limit=N";
 
 /// A stateful stand-in for Amazon on loopback: sign-in, usage plans, faults.

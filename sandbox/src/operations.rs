@@ -6,7 +6,7 @@
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
 
-/// An operation of the Selling Partner API, or the sign-in that precedes them all.
+/// An operation of the Selling Partner API, or of what stands beside it: sign-in, documents, queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Operation {
@@ -20,64 +20,92 @@ pub enum Operation {
     CreateProductReviewAndSellerFeedbackSolicitation,
     /// `POST /auth/o2/token`
     Token,
+    /// `GET /sellers/v1/marketplaceParticipations`
+    GetMarketplaceParticipations,
+    /// `GET /fba/inventory/v1/summaries`
+    GetInventorySummaries,
+    /// `GET /listings/2021-08-01/items/{sellerId}`
+    SearchListingsItems,
+    /// `GET /catalog/2022-04-01/items`
+    SearchCatalogItems,
+    /// `GET /sales/v1/orderMetrics`
+    GetOrderMetrics,
+}
+
+/// Who may ask for an operation, and in whose shape it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counter {
+    /// Login with Amazon: whoever has the application's credentials.
+    SignIn,
+    /// The Selling Partner API, for a seller, with its access token.
+    Seller,
 }
 
 /// A request that the sandbox has an answer for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    /// Trade credentials for an access token.
-    Token,
-    /// Anything else: for a seller, with an access token, within a usage plan.
-    Seller(SellerRequest),
+pub(crate) struct Request {
+    /// What is asked for.
+    pub(crate) operation: Operation,
+    /// The parts of the path that vary, from left to right.
+    pub(crate) subject: Vec<String>,
 }
 
-/// A request on behalf of a seller, with the id of the order it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SellerRequest {
-    /// Search the seller's orders.
-    SearchOrders,
-    /// Read one order.
-    GetOrder(String),
-    /// Ask what may be solicited for an order.
-    GetSolicitationActions(String),
-    /// Ask the buyer of an order for a review.
-    CreateSolicitation(String),
+/// Method and path of each operation; `{}` is a part that varies.
+const ROUTES: [(&str, &str, Operation); 10] = [
+    ("POST", "auth/o2/token", Operation::Token),
+    ("GET", "orders/2026-01-01/orders", Operation::SearchOrders),
+    ("GET", "orders/2026-01-01/orders/{}", Operation::GetOrder),
+    ("GET", "solicitations/v1/orders/{}", Operation::GetSolicitationActionsForOrder),
+    (
+        "POST",
+        "solicitations/v1/orders/{}/solicitations/productReviewAndSellerFeedback",
+        Operation::CreateProductReviewAndSellerFeedbackSolicitation,
+    ),
+    ("GET", "sellers/v1/marketplaceParticipations", Operation::GetMarketplaceParticipations),
+    ("GET", "fba/inventory/v1/summaries", Operation::GetInventorySummaries),
+    ("GET", "listings/2021-08-01/items/{}", Operation::SearchListingsItems),
+    ("GET", "catalog/2022-04-01/items", Operation::SearchCatalogItems),
+    ("GET", "sales/v1/orderMetrics", Operation::GetOrderMetrics),
+];
+
+impl Operation {
+    /// Where it is asked for.
+    pub(crate) fn counter(self) -> Counter {
+        match self {
+            Operation::Token => Counter::SignIn,
+            _ => Counter::Seller,
+        }
+    }
 }
 
 impl Request {
     /// Recognises a request, or returns `None` for everything this sandbox does not offer.
     pub(crate) fn recognise(method: &Method, path: &str) -> Option<Request> {
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        let request = match (method.as_str(), segments.as_slice()) {
-            ("POST", ["auth", "o2", "token"]) => return Some(Request::Token),
-            ("GET", ["orders", "2026-01-01", "orders"]) => SellerRequest::SearchOrders,
-            ("GET", ["orders", "2026-01-01", "orders", id]) => SellerRequest::GetOrder((*id).to_owned()),
-            ("GET", ["solicitations", "v1", "orders", id]) => {
-                SellerRequest::GetSolicitationActions((*id).to_owned())
-            }
-            (
-                "POST",
-                ["solicitations", "v1", "orders", id, "solicitations", "productReviewAndSellerFeedback"],
-            ) => SellerRequest::CreateSolicitation((*id).to_owned()),
-            _ => return None,
-        };
-        Some(Request::Seller(request))
+        ROUTES.iter().filter(|(verb, _, _)| *verb == method.as_str()).find_map(|(_, pattern, operation)| {
+            let subject = subject_of(pattern, path.strip_prefix('/')?)?;
+            Some(Request { operation: *operation, subject })
+        })
     }
 
-    /// Amazon's name of the operation.
-    pub(crate) fn operation(&self) -> Operation {
-        match self {
-            Request::Token => Operation::Token,
-            Request::Seller(SellerRequest::SearchOrders) => Operation::SearchOrders,
-            Request::Seller(SellerRequest::GetOrder(_)) => Operation::GetOrder,
-            Request::Seller(SellerRequest::GetSolicitationActions(_)) => {
-                Operation::GetSolicitationActionsForOrder
-            }
-            Request::Seller(SellerRequest::CreateSolicitation(_)) => {
-                Operation::CreateProductReviewAndSellerFeedbackSolicitation
-            }
+    /// The part of the path that varies, where there is one.
+    pub(crate) fn first_subject(&self) -> &str {
+        self.subject.first().map_or("", String::as_str)
+    }
+}
+
+/// What stands in a path where its pattern has `{}`, or `None` if it is another path.
+fn subject_of(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let mut given = path.split('/');
+    let mut subject = Vec::new();
+    for expected in pattern.split('/') {
+        let part = given.next()?;
+        if expected == "{}" && !part.is_empty() {
+            subject.push(part.to_owned());
+        } else if expected != part {
+            return None;
         }
     }
+    given.next().is_none().then_some(subject)
 }
 
 /// Whether a path looks like one of the Selling Partner API: all of them carry a version, as `v0` or as a date.
@@ -97,19 +125,13 @@ mod tests {
     #[test]
     fn recognises_every_operation_by_method_and_path() {
         let id = "026-1234567-1234567";
-        let solicitations = format!("/solicitations/v1/orders/{id}");
-        let post = format!("{solicitations}/solicitations/productReviewAndSellerFeedback");
-        let about = || id.to_owned();
-        for (method, path, expected) in [
-            (Method::GET, "/orders/2026-01-01/orders", SellerRequest::SearchOrders),
-            (Method::GET, &format!("/orders/2026-01-01/orders/{id}"), SellerRequest::GetOrder(about())),
-            (Method::GET, &solicitations, SellerRequest::GetSolicitationActions(about())),
-            (Method::POST, &post, SellerRequest::CreateSolicitation(about())),
-        ] {
-            let recognised = Request::recognise(&method, path);
-            assert_eq!(recognised, Some(Request::Seller(expected)), "{method} {path}");
+        for (method, pattern, operation) in ROUTES {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            let path = format!("/{}", pattern.replace("{}", id));
+            let request = Request::recognise(&method, &path).expect("it is an operation");
+            assert_eq!(request.operation, operation, "{method} {path}");
+            assert_eq!(request.subject, vec![id; pattern.matches("{}").count()], "{method} {path}");
         }
-        assert_eq!(Request::recognise(&Method::POST, "/auth/o2/token"), Some(Request::Token));
     }
 
     #[test]
@@ -117,6 +139,7 @@ mod tests {
         for (method, path) in [
             (Method::GET, "/orders/v0/orders"),
             (Method::POST, "/orders/2026-01-01/orders"),
+            (Method::GET, "/orders/2026-01-01/orders/"),
             (Method::GET, "/products/pricing/v0/price"),
             (Method::GET, "/finances/2024-06-19/transactions"),
             (Method::GET, "/auth/o2/token"),

@@ -63,6 +63,36 @@ impl Query {
         self.one(name)?.map(parse).transpose()
     }
 
+    /// A whole number within a range.
+    pub(crate) fn number(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<usize>,
+    ) -> Result<Option<usize>, InvalidQuery> {
+        let parse = |value: &str| {
+            let number = value.parse().ok().filter(|number| range.contains(number));
+            let (least, most) = (range.start(), range.end());
+            number.ok_or_else(|| InvalidQuery(format!("{name} must be between {least} and {most}.")))
+        };
+        self.one(name)?.map(parse).transpose()
+    }
+
+    /// `true` or `false`, where that is what it says; `false` where it says nothing.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, InvalidQuery> {
+        match self.one(name)? {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(InvalidQuery(format!("{name} must be true or false."))),
+        }
+    }
+
+    /// All parameters but one, in an order of their own.
+    pub(crate) fn without(&self, name: &str) -> Vec<(String, String)> {
+        let mut others: Vec<_> = self.pairs.iter().filter(|(key, _)| key != name).cloned().collect();
+        others.sort();
+        others
+    }
+
     /// A list of the names of an enumeration.
     pub(crate) fn names<T>(&self, name: &str) -> Result<BTreeSet<T>, InvalidQuery>
     where

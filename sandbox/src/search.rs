@@ -183,7 +183,7 @@ pub(crate) fn search(
 ) -> Result<Value, InvalidQuery> {
     query.allow_only(&PARAMETERS)?;
     let filters = Filters::parse(query, scope.now)?;
-    let page_size = page_size(query)?;
+    let page_size = query.number("maxResultsPerPage", PAGE_SIZES)?.unwrap_or(*PAGE_SIZES.end());
     let included: BTreeSet<DataSet> = query.names("includedData")?;
     let at = scope.pace.at(scope.now);
     let (until, behind) = match query.one("paginationToken")? {
@@ -216,15 +216,6 @@ pub(crate) fn search(
         answer["pagination"] = json!({"nextToken": tokens.issue(bookmark, at)});
     }
     Ok(answer)
-}
-
-fn page_size(query: &Query) -> Result<usize, InvalidQuery> {
-    let Some(value) = query.one("maxResultsPerPage")? else { return Ok(*PAGE_SIZES.end()) };
-    value
-        .parse()
-        .ok()
-        .filter(|size| PAGE_SIZES.contains(size))
-        .ok_or_else(|| InvalidQuery("maxResultsPerPage must be between 1 and 100.".to_owned()))
 }
 
 #[cfg(test)]

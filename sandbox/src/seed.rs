@@ -5,7 +5,8 @@
 //! an edge of its window, so that a test which takes minutes sees no order change its standing by itself.
 
 use crate::orders::{FulfilledBy, FulfillmentStatus, Item, Order, OrderBook, Window};
-use crate::sellers::{Region, Seller};
+use crate::products::{Identity, identity};
+use crate::sellers::{FEWEST_PRODUCTS, Region, Seller, participations_of};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -46,17 +47,6 @@ const MIX: [Situation; 18] = [
     Situation::Cancelled,
 ];
 
-const PRODUCTS: [(&str, u32); 8] = [
-    ("Tea towel, linen, set of 3", 1_499),
-    ("Bicycle bell, brass", 1_150),
-    ("Notebook, dotted, A5", 899),
-    ("Enamel mug, 350 ml", 1_099),
-    ("Door stop, felt", 1_325),
-    ("Seed tray with lid", 749),
-    ("Wool socks, grey", 1_675),
-    ("Desk lamp, clamp", 3_990),
-];
-
 /// The distance that every order keeps from the edges of its window.
 const MARGIN: TimeDelta = TimeDelta::hours(2);
 const ID_CHARACTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -86,7 +76,15 @@ impl Generator {
         }
         let all = region.marketplaces();
         let marketplaces = if number % 3 == 2 { &all[..1] } else { all };
-        Seller { selling_partner_id, region, marketplaces }
+        Seller {
+            selling_partner_id,
+            number,
+            region,
+            marketplaces,
+            participations: participations_of(number, region, marketplaces),
+            products: FEWEST_PRODUCTS,
+            seeded_at: self.now,
+        }
     }
 
     /// A refresh token.
@@ -123,7 +121,7 @@ impl Generator {
                 latest: created_at + TimeDelta::hours(36),
             },
             deliver_by,
-            items: (0..item_count).map(|_| self.item()).collect(),
+            items: self.items(item_count, seller),
             opted_out: situation == Situation::OptedOut,
             solicited_elsewhere: situation == Situation::AskedElsewhere,
             solicited_at: None,
@@ -172,15 +170,22 @@ impl Generator {
         from + self.between(TimeDelta::zero(), to - from)
     }
 
-    fn item(&mut self) -> Item {
-        let (title, unit_price_cents) = PRODUCTS[self.random.random_range(0..PRODUCTS.len())];
+    /// Lines of an order: different products of the seller, those with low numbers more often.
+    fn items(&mut self, count: usize, seller: &Seller) -> Vec<Item> {
+        let last = seller.products.max(1);
+        let first = self.random.random_range(0..last).min(self.random.random_range(0..last));
+        (0..count.min(last)).map(|place| self.item(seller, (first + place) % last)).collect()
+    }
+
+    fn item(&mut self, seller: &Seller, number: usize) -> Item {
+        let Identity { asin, sku, goods } = identity(&seller.selling_partner_id, number);
         Item {
             order_item_id: format!("{:014}", self.random.random_range(1..100_000_000_000_000_u64)),
-            asin: format!("B0{}", self.characters(8)),
-            title,
-            seller_sku: format!("AMZ-{}", self.characters(6)),
+            asin,
+            title: goods.title,
+            seller_sku: sku,
             quantity: self.random.random_range(1..=3),
-            unit_price_cents,
+            unit_price_cents: goods.unit_price_cents,
         }
     }
 

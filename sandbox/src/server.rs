@@ -3,17 +3,12 @@
 //! Connections are served by hyper itself instead of axum's ready-made loop, because a scripted fault must be able to close one
 //! without an answer: a service that returns an error does just that. Dropping the [`Sandbox`] closes everything.
 
-use crate::calls::CallLog;
 use crate::control::{Control, in_range};
 use crate::control_api;
-use crate::faults::Faults;
 use crate::gateway::{self, Severed};
-use crate::orders::OrderBook;
 use crate::pace::{Clock, Pace, SPEEDS};
-use crate::search::PagingTokens;
 use crate::signin::SignIn;
 use crate::state::{Shared, State};
-use crate::usage_plans::Buckets;
 use axum::Router;
 use axum::response::Response;
 use chrono::Utc;
@@ -21,9 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -89,19 +81,8 @@ impl Sandbox {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let now = (options.clock)();
-        let state = State {
-            pace: Pace::new(now, options.speed),
-            sign_in: SignIn::new(options.client_id, options.client_secret),
-            sellers: BTreeMap::new(),
-            orders: OrderBook::default(),
-            paging: PagingTokens::default(),
-            buckets: Buckets::default(),
-            faults: Faults::default(),
-            calls: CallLog::default(),
-            throttled: 0,
-            leak_buyer_data: false,
-            chance: StdRng::seed_from_u64(options.chance_seed),
-        };
+        let sign_in = SignIn::new(options.client_id, options.client_secret);
+        let state = State::new(Pace::new(now, options.speed), sign_in, options.chance_seed);
         let shared = Arc::new(Shared::new(options.clock, state));
         let control = Control::new(Arc::clone(&shared));
         let amazon = Router::new().fallback(gateway::serve).with_state(shared);

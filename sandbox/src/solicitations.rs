@@ -4,8 +4,10 @@
 //! latest one. Amazon answers every refusal with 403 `Unauthorized`; only the message tells them apart.
 
 use crate::answer::Answer;
+use crate::ask::Ask;
 use crate::orders::{FulfillmentStatus, Order, OrderBook, Window};
 use crate::query::Query;
+use crate::state::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -40,8 +42,18 @@ pub(crate) fn standing(order: &Order, now: DateTime<Utc>) -> Standing {
     if (window.earliest..=window.latest).contains(&now) { Standing::Offered } else { Standing::OutsideWindow }
 }
 
+/// `getSolicitationActionsForOrder`
+pub(crate) fn get_actions(state: &State, ask: &Ask<'_>) -> Answer {
+    offered_actions(&state.orders, ask.seller, ask.first_subject(), ask.query, ask.now)
+}
+
+/// `createProductReviewAndSellerFeedbackSolicitation`
+pub(crate) fn create_solicitation(state: &mut State, ask: &Ask<'_>) -> Answer {
+    ask_buyer(&mut state.orders, ask.seller, ask.first_subject(), ask.query, ask.now)
+}
+
 /// Answers which actions an order offers.
-pub(crate) fn offered_actions(
+fn offered_actions(
     orders: &OrderBook,
     seller: &str,
     order_id: &str,
@@ -62,7 +74,7 @@ pub(crate) fn no_actions(order_id: &str, query: &Query) -> Answer {
 }
 
 /// Asks the buyer, if that is allowed.
-pub(crate) fn ask_buyer(
+fn ask_buyer(
     orders: &mut OrderBook,
     seller: &str,
     order_id: &str,

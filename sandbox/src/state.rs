@@ -7,11 +7,14 @@ use crate::calls::CallLog;
 use crate::faults::Faults;
 use crate::orders::OrderBook;
 use crate::pace::{Clock, Pace};
+use crate::page_tokens::PageTokens;
+use crate::products::Shelves;
 use crate::search::PagingTokens;
 use crate::sellers::Seller;
 use crate::signin::SignIn;
 use crate::usage_plans::Buckets;
 use chrono::{DateTime, Utc};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,8 +30,14 @@ pub(crate) struct State {
     pub(crate) sellers: BTreeMap<String, Seller>,
     /// Their orders.
     pub(crate) orders: OrderBook,
-    /// Paging tokens that live.
+    /// Paging tokens of searches for orders that live.
     pub(crate) paging: PagingTokens,
+    /// What sellers sell.
+    pub(crate) shelves: Shelves,
+    /// Page tokens of everything else.
+    pub(crate) page_tokens: PageTokens,
+    /// How long the page tokens of the inventory live, in seconds of the wall clock.
+    pub(crate) inventory_token_seconds: f64,
     /// Quotas.
     pub(crate) buckets: Buckets,
     /// Scripted faults.
@@ -41,6 +50,31 @@ pub(crate) struct State {
     pub(crate) leak_buyer_data: bool,
     /// Decides about faults that are a matter of chance.
     pub(crate) chance: StdRng,
+}
+
+/// As Amazon has it: "The string token will expire 30 seconds after being created."
+const INVENTORY_TOKEN_SECONDS: f64 = 30.0;
+
+impl State {
+    /// Nothing has happened yet.
+    pub(crate) fn new(pace: Pace, sign_in: SignIn, chance_seed: u64) -> State {
+        State {
+            pace,
+            sign_in,
+            sellers: BTreeMap::new(),
+            orders: OrderBook::default(),
+            paging: PagingTokens::default(),
+            shelves: Shelves::default(),
+            page_tokens: PageTokens::default(),
+            inventory_token_seconds: INVENTORY_TOKEN_SECONDS,
+            buckets: Buckets::default(),
+            faults: Faults::default(),
+            calls: CallLog::default(),
+            throttled: 0,
+            leak_buyer_data: false,
+            chance: StdRng::seed_from_u64(chance_seed),
+        }
+    }
 }
 
 /// The state, with what must be reached without its lock.

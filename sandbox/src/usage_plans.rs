@@ -1,9 +1,10 @@
-//! Amazon's usage plans: a token bucket for each seller and operation of the one application the sandbox knows.
+//! Amazon's usage plans: a token bucket for each seller and operation of the one application the sandbox knows, and for some
+//! operations another one that all its sellers share.
 //!
 //! Every request takes a token; an empty bucket answers 429. Buckets refill in Amazon time, so a faster sandbox has bigger
-//! plans and says so in its rate header. Per-application caps and dynamic plans, which Amazon also has, are not modelled.
+//! plans and says so in its rate header. Dynamic plans, which Amazon also has, are not modelled.
 
-use crate::operations::{Operation, SellerRequest};
+use crate::operations::Operation;
 use crate::pace::AmazonTime;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -17,59 +18,60 @@ pub struct UsagePlan {
     pub requests_per_second: f64,
     /// Tokens in a full bucket.
     pub burst: f64,
+    /// What all sellers of the application may do together, in requests per second, where Amazon says so.
+    pub application_requests_per_second: Option<f64>,
     /// Amazon's document that states the numbers, in `amzn/selling-partner-api-models`.
     pub source: &'static str,
     /// The day of the commit the numbers were read in.
     pub read_on: &'static str,
 }
 
-const ORDERS_MODEL: &str = "models/orders-api-model/orders_2026-01-01.json";
-const SOLICITATIONS_MODEL: &str = "models/solicitations-api-model/solicitations.json";
 const MODELS_OF: &str = "2026-08-05";
 
-static SEARCH_ORDERS: UsagePlan = UsagePlan {
-    operation: Operation::SearchOrders,
-    requests_per_second: 0.0056,
-    burst: 20.0,
-    source: ORDERS_MODEL,
-    read_on: MODELS_OF,
-};
-static GET_ORDER: UsagePlan = UsagePlan {
-    operation: Operation::GetOrder,
-    requests_per_second: 0.5,
-    burst: 30.0,
-    source: ORDERS_MODEL,
-    read_on: MODELS_OF,
-};
-static GET_SOLICITATION_ACTIONS: UsagePlan = UsagePlan {
-    operation: Operation::GetSolicitationActionsForOrder,
-    requests_per_second: 1.0,
-    burst: 5.0,
-    source: SOLICITATIONS_MODEL,
-    read_on: MODELS_OF,
-};
-static CREATE_SOLICITATION: UsagePlan = UsagePlan {
-    operation: Operation::CreateProductReviewAndSellerFeedbackSolicitation,
-    requests_per_second: 1.0,
-    burst: 5.0,
-    source: SOLICITATIONS_MODEL,
-    read_on: MODELS_OF,
-};
+const fn plan(operation: Operation, requests_per_second: f64, burst: f64, source: &'static str) -> UsagePlan {
+    UsagePlan {
+        operation,
+        requests_per_second,
+        burst,
+        application_requests_per_second: None,
+        source,
+        read_on: MODELS_OF,
+    }
+}
+
+const ORDERS: &str = "models/orders-api-model/orders_2026-01-01.json";
+const SOLICITATIONS: &str = "models/solicitations-api-model/solicitations.json";
+const SELLERS: &str = "models/sellers-api-model/sellers.json";
+const INVENTORY: &str = "models/fba-inventory-api-model/fbaInventory.json";
+const LISTINGS: &str = "models/listings-items-api-model/listingsItems_2021-08-01.json";
+const CATALOG: &str = "models/catalog-items-api-model/catalogItems_2022-04-01.json";
+const SALES: &str = "models/sales-api-model/sales.json";
+
+static PLANS: [UsagePlan; 9] = [
+    plan(Operation::SearchOrders, 0.0056, 20.0, ORDERS),
+    plan(Operation::GetOrder, 0.5, 30.0, ORDERS),
+    plan(Operation::GetSolicitationActionsForOrder, 1.0, 5.0, SOLICITATIONS),
+    plan(Operation::CreateProductReviewAndSellerFeedbackSolicitation, 1.0, 5.0, SOLICITATIONS),
+    plan(Operation::GetMarketplaceParticipations, 0.016, 15.0, SELLERS),
+    plan(Operation::GetInventorySummaries, 2.0, 2.0, INVENTORY),
+    plan(Operation::SearchListingsItems, 5.0, 5.0, LISTINGS),
+    UsagePlan {
+        // "Catalog Items API rate limits", which the model does not repeat.
+        application_requests_per_second: Some(500.0),
+        ..plan(Operation::SearchCatalogItems, 2.0, 2.0, CATALOG)
+    },
+    plan(Operation::GetOrderMetrics, 0.5, 15.0, SALES),
+];
 
 impl UsagePlan {
     /// Every plan the sandbox enforces.
     pub(crate) fn all() -> Vec<UsagePlan> {
-        vec![SEARCH_ORDERS, GET_ORDER, GET_SOLICITATION_ACTIONS, CREATE_SOLICITATION]
+        PLANS.to_vec()
     }
 
-    /// The plan a request is under.
-    pub(crate) fn of(request: &SellerRequest) -> &'static UsagePlan {
-        match request {
-            SellerRequest::SearchOrders => &SEARCH_ORDERS,
-            SellerRequest::GetOrder(_) => &GET_ORDER,
-            SellerRequest::GetSolicitationActions(_) => &GET_SOLICITATION_ACTIONS,
-            SellerRequest::CreateSolicitation(_) => &CREATE_SOLICITATION,
-        }
+    /// The plan of an operation; what is not of the Selling Partner API has none.
+    pub(crate) fn of(operation: Operation) -> Option<&'static UsagePlan> {
+        PLANS.iter().find(|plan| plan.operation == operation)
     }
 
     /// The value of `x-amzn-RateLimit-Limit` at a speed: requests per wall second, rounded to what a reader can bear.
@@ -88,35 +90,57 @@ struct TokenBucket {
 }
 
 impl TokenBucket {
-    fn full(plan: &UsagePlan, at: AmazonTime) -> TokenBucket {
-        TokenBucket { tokens: plan.burst, filled_at: at }
+    fn full(burst: f64, at: AmazonTime) -> TokenBucket {
+        TokenBucket { tokens: burst, filled_at: at }
     }
 
-    fn take(&mut self, plan: &UsagePlan, at: AmazonTime) -> bool {
-        let refill = at.seconds_since(self.filled_at) * plan.requests_per_second;
-        self.tokens = (self.tokens + refill).min(plan.burst);
+    fn refill(&mut self, requests_per_second: f64, burst: f64, at: AmazonTime) {
+        let refill = at.seconds_since(self.filled_at) * requests_per_second;
+        self.tokens = (self.tokens + refill).min(burst);
         self.filled_at = at;
-        let granted = self.tokens + ROUNDING >= 1.0;
-        if granted {
-            self.tokens = (self.tokens - 1.0).max(0.0);
-        }
-        granted
+    }
+
+    fn has_one(&self) -> bool {
+        self.tokens + ROUNDING >= 1.0
+    }
+
+    fn take(&mut self) {
+        self.tokens = (self.tokens - 1.0).max(0.0);
     }
 }
 
-/// The buckets of all sellers.
+/// The buckets of all sellers, and those of the application.
 #[derive(Debug, Default)]
 pub(crate) struct Buckets {
     by_seller_and_operation: HashMap<(String, Operation), TokenBucket>,
+    by_operation: HashMap<Operation, TokenBucket>,
 }
 
 impl Buckets {
-    /// Takes a token, or returns `false` when the bucket is empty. A refused request costs nothing.
+    /// Takes a token, or returns `false` when a bucket is empty. A refused request costs nothing.
     pub(crate) fn take(&mut self, plan: &UsagePlan, seller: &str, at: AmazonTime) -> bool {
-        self.by_seller_and_operation
+        let own = self
+            .by_seller_and_operation
             .entry((seller.to_owned(), plan.operation))
-            .or_insert_with(|| TokenBucket::full(plan, at))
-            .take(plan, at)
+            .or_insert_with(|| TokenBucket::full(plan.burst, at));
+        own.refill(plan.requests_per_second, plan.burst, at);
+        let Some(rate) = plan.application_requests_per_second else {
+            let granted = own.has_one();
+            if granted {
+                own.take();
+            }
+            return granted;
+        };
+        // What may be done in a second may be done at once.
+        let everyones =
+            self.by_operation.entry(plan.operation).or_insert_with(|| TokenBucket::full(rate, at));
+        everyones.refill(rate, rate, at);
+        let granted = own.has_one() && everyones.has_one();
+        if granted {
+            own.take();
+            everyones.take();
+        }
+        granted
     }
 }
 
@@ -126,13 +150,17 @@ mod tests {
     use crate::pace::Pace;
     use chrono::{DateTime, TimeDelta, Utc};
 
+    fn plan_of(operation: Operation) -> &'static UsagePlan {
+        UsagePlan::of(operation).expect("it has a plan")
+    }
+
     fn start() -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000, 0).expect("a valid timestamp")
     }
 
     #[test]
     fn the_burst_goes_at_once_and_one_comes_back_after_each_interval() {
-        let search = &SEARCH_ORDERS;
+        let search = plan_of(Operation::SearchOrders);
         let pace = Pace::new(start(), 1.0);
         let mut buckets = Buckets::default();
         for request in 1..=20 {
@@ -149,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_bucket_never_holds_more_than_its_burst() {
-        let actions = &GET_SOLICITATION_ACTIONS;
+        let actions = plan_of(Operation::GetSolicitationActionsForOrder);
         let pace = Pace::new(start(), 1.0);
         let mut buckets = Buckets::default();
         assert!(buckets.take(actions, "A1", pace.at(start())));
@@ -162,8 +190,8 @@ mod tests {
 
     #[test]
     fn sellers_and_operations_do_not_share_a_bucket() {
-        let actions = &GET_SOLICITATION_ACTIONS;
-        let post = &CREATE_SOLICITATION;
+        let actions = plan_of(Operation::GetSolicitationActionsForOrder);
+        let post = plan_of(Operation::CreateProductReviewAndSellerFeedbackSolicitation);
         let at = Pace::new(start(), 1.0).at(start());
         let mut buckets = Buckets::default();
         for _ in 0..5 {
@@ -175,8 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn all_sellers_share_what_the_application_may_do() {
+        let catalog = plan_of(Operation::SearchCatalogItems);
+        let at = Pace::new(start(), 1.0).at(start());
+        let mut buckets = Buckets::default();
+        for seller in 0..250 {
+            for _ in 0..2 {
+                assert!(buckets.take(catalog, &format!("A{seller}"), at), "seller {seller}");
+            }
+        }
+        assert!(!buckets.take(catalog, "B1", at), "500 calls have been made in this second");
+        let pace = Pace::new(start(), 1.0);
+        let later = pace.at(start() + TimeDelta::milliseconds(4));
+        assert!(buckets.take(catalog, "B1", later), "two more after 4 ms");
+        assert!(buckets.take(catalog, "B1", later), "the refused call cost its seller nothing");
+        assert!(!buckets.take(catalog, "B2", later));
+    }
+
+    #[test]
     fn a_client_that_obeys_the_header_of_a_fast_sandbox_is_never_throttled() {
-        let search = &SEARCH_ORDERS;
+        let search = plan_of(Operation::SearchOrders);
         let pace = Pace::new(start(), 600.0);
         let rate: f64 = search.rate_header(600.0).parse().expect("the header is a number");
         assert_eq!(rate, 3.36);

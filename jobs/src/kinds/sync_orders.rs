@@ -1,32 +1,29 @@
 //! Copies a seller's changed orders from Amazon into `orders`.
 //!
-//! When: every 15 minutes for each connected seller, and on request.
+//! When: every 15 minutes for each connected seller, when Amazon notifies us of a change, and on request.
 //! Safe to repeat: rows are upserted by order id, older never over newer; the cursor moves in the page's transaction.
-//! Limits: `searchOrders`, one budget a seller; an empty one snoozes.
-//! Does not promise: orders changed in the last two minutes, which Amazon does not tell yet; the next run has them.
+//! Limits: `searchOrders`, one budget a seller, shared with `backfill_orders`; an empty one snoozes.
+//! Does not promise: orders changed in the last two minutes, which Amazon does not tell yet (the next run has them), nor
+//! those of the time before the seller connected (`backfill_orders` has them).
 //! In dead letters: deploy/runbooks/sync_orders.md.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, outbox, policy::minutes};
+use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, outbox::NewJob, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
-    connected::{amazon_failed, load_seller},
+    connected::{Connected, NOT_CONNECTED},
     context::Context,
-    kinds::send_review_requests::SendReviewRequests,
-    sp_api::{
-        Operation,
-        answer::Refusal,
-        budgets::budget,
-        orders::{OrdersPage, SearchOrders},
-    },
+    kinds::plan_review_requests::PlanReviewRequests,
+    order_pages::{OrderPages, Step},
+    order_windows,
+    sp_api::{Operation, budgets::budget},
     store::{
-        cursors::{self, Cursor, Window},
-        orders, sellers,
-        sellers::{Seller, SellerId},
+        cursors,
+        sellers::{self, SellerId},
     },
 };
 
@@ -53,15 +50,8 @@ pub struct Synced {
     pub skipped: Option<&'static str>,
 }
 
-const DATA_SET: &str = "orders";
-/// Amazon keeps orders for two years. Source: Orders API 2026-01-01, read 2026-11-23.
-const HISTORY: TimeDelta = TimeDelta::days(2 * 365 - 1);
-/// Amazon tells changes only when they are two minutes old; a few seconds more for clocks that differ.
-const NOT_YET_TOLD: TimeDelta = TimeDelta::seconds(125);
-/// A window starts before the end of the last one, because changes may be told out of order.
-const OVERLAP: TimeDelta = TimeDelta::minutes(5);
-/// Amazon's page tokens die after a day; one that is nearly that old is not tried.
-const TOKEN_LIFE: TimeDelta = TimeDelta::hours(23);
+/// A window that ends so shortly before now needs no further one in the same run: the next run has the rest.
+const LATE_ENOUGH: TimeDelta = TimeDelta::minutes(10);
 
 impl Job for SyncOrders {
     const KIND: &'static str = "sync_orders";
@@ -73,7 +63,7 @@ impl Job for SyncOrders {
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/15 * * * *"));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/15 * * * *").spread(minutes(15)));
 
     type Context = Context;
     type Report = Synced;
@@ -88,28 +78,33 @@ impl Job for SyncOrders {
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Synced> {
         let mut synced = Synced::default();
-        let Some(seller) = load_seller(context, self.seller).await? else {
-            return Ok(Synced { skipped: Some("the seller is not connected"), ..synced });
+        let Some(connected) = Connected::open(context, self.seller, run).await? else {
+            return Ok(Synced { skipped: Some(NOT_CONNECTED), ..synced });
         };
-        let mut started_over = false;
+        let pages = OrderPages { connected: &connected, run, data_set: cursors::ORDERS, keep: 0 };
+        let until = context.clock.now() - order_windows::NOT_YET_TOLD;
+        let mut begun_again = false;
         loop {
-            let cursor = load_cursor(context, &seller).await?;
-            let next = next_page(&cursor, &seller.marketplace_ids, context.clock.now());
-            let Some(page) = fetch(context, &seller, run, &next.search, &cursor).await? else {
+            let fresh = || order_windows::fresh(connected.seller.connected_at);
+            let cursor = pages.cursor().await?.unwrap_or_else(fresh);
+            let marketplaces = &connected.seller.marketplace_ids;
+            let page = order_windows::next_page(&cursor, marketplaces, context.clock.now());
+            let review_requests = NewJob::caused_by(&PlanReviewRequests { seller: self.seller }, run);
+            match pages.step(&cursor, &page, Some(review_requests)).await? {
                 // Once is an old token. Twice would go on for ever, and use the budget up.
-                if started_over {
+                Step::BegunAgain if begun_again => {
                     return Err(Failure::retry("Amazon does not take the page tokens that it gives"));
                 }
-                started_over = true;
-                continue;
-            };
-            let last = page.next_token().is_none();
-            synced.orders_stored += save(context, &seller, run, &cursor, &next, &page).await?;
-            synced.pages += 1;
-            synced.orders_seen += page.orders.len();
-            if last {
-                synced.synced_until = Some(next.search.last_updated_before);
-                return Ok(synced);
+                Step::BegunAgain => begun_again = true,
+                Step::Stored { seen, stored, cursor } => {
+                    synced.pages += 1;
+                    synced.orders_seen += seen;
+                    synced.orders_stored += stored;
+                    if cursor.window.is_none() && cursor.reached >= until - LATE_ENOUGH {
+                        synced.synced_until = Some(cursor.reached);
+                        return Ok(synced);
+                    }
+                }
             }
         }
     }
@@ -119,103 +114,6 @@ impl Job for SyncOrders {
     }
 }
 
-async fn load_cursor(context: &Context, seller: &Seller) -> Outcome<Cursor> {
-    let mut connection = context.pool.acquire().await?;
-    let cursor = cursors::load(&mut connection, seller.id, DATA_SET).await?;
-    Ok(cursor.unwrap_or_else(|| Cursor::starting_at(context.clock.now() - HISTORY)))
-}
-
-/// A page to fetch, and the place that everything before it is stored from.
-struct PageSearch {
-    since: DateTime<Utc>,
-    search: SearchOrders,
-}
-
-/// Which page comes next: one more of the window, or the first of a new one. Amazon wants the first page's filters with
-/// every token, so both ends of a window stay where they are until its last page.
-fn next_page(cursor: &Cursor, marketplaces: &[String], now: DateTime<Utc>) -> PageSearch {
-    let (since, until, page) = match &cursor.window {
-        Some(window) => (cursor.synced_until, window.until, window.page.as_ref()),
-        None => (cursor.synced_until.max(now - HISTORY), now - NOT_YET_TOLD, None),
-    };
-    let alive = page.filter(|(_, given_at)| now - *given_at < TOKEN_LIFE);
-    let search = SearchOrders {
-        last_updated_after: (since - OVERLAP).min(until),
-        last_updated_before: until,
-        marketplace_ids: marketplaces.to_vec(),
-        page_token: alive.map(|(token, _)| token.clone()),
-    };
-    PageSearch { since, search }
-}
-
-/// The page; `None` when Amazon no longer takes the page token and the window starts over.
-async fn fetch(
-    context: &Context,
-    seller: &Seller,
-    run: &Run,
-    search: &SearchOrders,
-    cursor: &Cursor,
-) -> Outcome<Option<OrdersPage>> {
-    let refresh_token = seller.refresh_token(&context.keyring).map_err(Failure::reject)?;
-    let called = async {
-        let permit = context.sp_api.permit(seller, Operation::SearchOrders, &run.id.to_string()).await?;
-        let answer = context.sp_api.call(permit, seller, &refresh_token, &search.request()).await?;
-        OrdersPage::parse(&answer.body)
-    };
-    match called.await {
-        Ok(page) => Ok(Some(page)),
-        Err(error) if search.page_token.is_some() && error.refusal() == Some(Refusal::InvalidInput) => {
-            tracing::info!(seller.id = %seller.id, "the page token is no longer taken; the window starts over");
-            forget_page(context, seller, cursor).await?;
-            Ok(None)
-        }
-        Err(error) => Err(amazon_failed(context, seller, error).await),
-    }
-}
-
-async fn forget_page(context: &Context, seller: &Seller, cursor: &Cursor) -> Outcome<()> {
-    let mut connection = context.pool.acquire().await?;
-    let restart = cursor.moved_to(cursor.synced_until, None);
-    let now = context.clock.now();
-    cursors::advance(&mut connection, seller.id, DATA_SET, cursor, &restart, now).await?;
-    Ok(())
-}
-
-/// Stores the page and moves the cursor in one transaction; after the last page, review requests are next.
-async fn save(
-    context: &Context,
-    seller: &Seller,
-    run: &Run,
-    cursor: &Cursor,
-    PageSearch { since, search }: &PageSearch,
-    page: &OrdersPage,
-) -> Outcome<u64> {
-    let now = context.clock.now();
-    let next = match page.next_token() {
-        Some(token) => {
-            let page = Some((token.to_owned(), now));
-            cursor.moved_to(*since, Some(Window { until: search.last_updated_before, page }))
-        }
-        None => cursor.moved_to(search.last_updated_before, None),
-    };
-    let fallback = seller.marketplace_ids.first().map_or("", String::as_str);
-    let mut transaction = context.pool.begin().await?;
-    // A cursor that moves says so for every marketplace of the seller.
-    if !sellers::sells_in(&mut transaction, seller.id, &search.marketplace_ids).await? {
-        return Err(Failure::retry("the seller connected again or left meanwhile; this page was not stored"));
-    }
-    let stored = orders::save(&mut transaction, seller.id, &page.orders, fallback, now).await?;
-    if !cursors::advance(&mut transaction, seller.id, DATA_SET, cursor, &next, now).await? {
-        return Err(Failure::retry("another run moved the cursor meanwhile; this page was not stored"));
-    }
-    if next.window.is_none() {
-        let follow_up = outbox::NewJob::caused_by(&SendReviewRequests { seller: seller.id }, run);
-        outbox::enqueue(&mut transaction, &[follow_up], now).await.map_err(Failure::retry)?;
-    }
-    transaction.commit().await?;
-    Ok(stored)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -223,7 +121,10 @@ mod tests {
     use sandbox::{Fault, Operation as Asked, OrderChanges, SettingsChange};
 
     use super::*;
-    use crate::testing::{Plan, Shop, rejected, retried, snoozed, until};
+    use crate::{
+        kinds::backfill_orders::BackfillOrders,
+        testing::{Plan, Shop, rejected, retried, snoozed, until},
+    };
 
     const SEARCH: Asked = Asked::SearchOrders;
     /// Orders on two full pages and a third.
@@ -231,7 +132,7 @@ mod tests {
 
     /// The payloads of the jobs that a sync caused.
     const NEXT_JOBS: &str =
-        "select coalesce(string_agg(payload::text, ' '), '') from jobs where kind = 'send_review_requests'";
+        "select coalesce(string_agg(payload::text, ' '), '') from jobs where kind = 'plan_review_requests'";
 
     /// Status of each search that was answered, and whether it went on from a page before.
     fn searches(shop: &Shop) -> Vec<(Option<u16>, bool)> {
@@ -268,7 +169,7 @@ mod tests {
         let synced = shop.sync().await.expect("nothing is wrong");
         shop.assert_all_stored().await;
         assert_eq!((synced.pages, synced.orders_seen, synced.orders_stored), (3, 220, 220));
-        assert!(synced.synced_until.expect("it says until when") >= before - NOT_YET_TOLD);
+        assert!(synced.synced_until.expect("it says until when") >= before - order_windows::NOT_YET_TOLD);
         let next = shop.one(NEXT_JOBS).await;
         assert_eq!(next, format!("{{\"seller\": \"{}\"}}", shop.seller), "its review requests are next");
     }
@@ -406,8 +307,9 @@ mod tests {
         let (answered, goes_on): (Vec<_>, Vec<_>) = searches(&shop).into_iter().unzip();
         // The access token is too old as well, and renewed first.
         let [ok, expired, dead] = [200, 403, 400].map(Some);
-        assert_eq!(answered, [ok, ok, None, expired, dead, ok, ok, ok]);
-        assert_eq!(goes_on, [false, true, true, true, true, false, true, true]);
+        // The window begins again in two halves, and all orders lie in the later one.
+        assert_eq!(answered, [ok, ok, None, expired, dead, ok, ok, ok, ok]);
+        assert_eq!(goes_on, [false, true, true, true, true, false, false, true, true]);
     }
 
     #[tokio::test]
@@ -421,8 +323,9 @@ mod tests {
         shop.fault_after(1, SEARCH, Fault::Hang, 1);
         let (outcome, ()) = tokio::join!(shop.sync(), async {
             until_it_is_old(0).await;
-            // The second page again, when it starts over: after the one with the new access token, and the first page.
-            shop.fault_after(2, SEARCH, Fault::Hang, 1);
+            // The second page again, when it starts over: after the one with the new access token, the earlier half of the
+            // window, and the first page of the later one.
+            shop.fault_after(3, SEARCH, Fault::Hang, 1);
             until_it_is_old(2).await;
         });
         assert!(retried(outcome).contains("does not take the page tokens"));
@@ -435,7 +338,7 @@ mod tests {
         let shop = Shop::with_orders(THREE_PAGES).await;
         shop.fault_after(1, SEARCH, Fault::Cut, 1);
         retried(shop.sync().await);
-        shop.clock.advance(TOKEN_LIFE);
+        shop.clock.advance(TimeDelta::hours(23));
         change(&shop, 120, 2);
         shop.clock.advance(TimeDelta::minutes(5));
         shop.sync().await.expect("it starts over");
@@ -457,7 +360,7 @@ mod tests {
         assert_eq!(shop.state().await, "needs_reauthorisation");
         let calls = shop.sandbox.control().calls(0, 0).last_seq;
         assert!(shop.sync().await.expect("it rests").skipped.is_some());
-        assert!(shop.send().await.expect("it rests").skipped.is_some());
+        assert!(shop.plan().await.expect("it rests").skipped.is_some());
         assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, calls, "nobody calls for it");
 
         let token = shop.sandbox.control().restore(partner).expect("the seller is known");
@@ -483,12 +386,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_role_is_rejected_and_not_taken_for_a_revocation() {
+    async fn a_missing_role_is_waited_for_and_not_taken_for_a_revocation() {
         let shop = Shop::with_orders(20).await;
         shop.fault(SEARCH, Fault::Denied, 2);
-        let error = rejected(shop.sync().await);
-        assert!(error.contains("a role is missing"), "{error}");
+        let until = snoozed(shop.sync().await);
+        assert!(
+            until > shop.context.clock.now() + TimeDelta::minutes(29),
+            "a person must act first: {until}"
+        );
         assert_eq!(shop.state().await, "active");
+        let calls = searches(&shop).len();
+        snoozed(shop.sync().await);
+        assert_eq!(searches(&shop).len(), calls, "it is not asked for again and again");
+        shop.clock.advance(TimeDelta::minutes(31));
+        shop.sync().await.expect("the role is back");
     }
 
     #[tokio::test]
@@ -572,7 +483,7 @@ mod tests {
         shop.sync().await.expect("nothing is wrong");
         assert!(shop.stored().await.iter().all(|order| order.1 == *first));
         shop.reconnect(&shop.account.refresh_token).await;
-        shop.sync().await.expect("nothing is wrong");
+        shop.run(&BackfillOrders { seller: shop.seller }).await.expect("nothing is wrong");
         shop.assert_all_stored().await;
     }
 
@@ -588,7 +499,7 @@ mod tests {
             shop.sandbox.control().clear_faults();
         });
         assert!(retried(outcome).contains("connected again"));
-        shop.sync().await.expect("nothing is wrong");
+        shop.run(&BackfillOrders { seller: shop.seller }).await.expect("nothing is wrong");
         shop.assert_all_stored().await;
     }
 }

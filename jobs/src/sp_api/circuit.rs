@@ -1,4 +1,5 @@
-//! Circuits: while Amazon is ill for a seller, or in an operation, calls rest instead of failing one by one.
+//! Circuits: while Amazon is ill for a seller, or in an operation, or denies a seller's calls of an operation, calls rest
+//! instead of failing one by one.
 //!
 //! A circuit opens after some failures in a row without a healthy answer in between. While it is open no call is made; when
 //! its rest is over one call goes ahead, and its answer closes the circuit, or opens it for twice as long. So it closes by
@@ -23,9 +24,12 @@ const SELLER_FAILURES: u32 = 5;
 /// the operation's.
 const OPERATION_FAILURES: u32 = 10;
 const OPERATION_SELLERS: usize = 3;
-/// The first rest; each further one is twice as long.
+/// The first rest while Amazon is ill; each further one is twice as long.
 const FIRST_REST: TimeDelta = TimeDelta::seconds(15);
 const LONGEST_REST: TimeDelta = TimeDelta::minutes(5);
+/// The same where access is denied: a person must act.
+const FIRST_DENIED_REST: TimeDelta = TimeDelta::minutes(30);
+const LONGEST_DENIED_REST: TimeDelta = TimeDelta::hours(4);
 
 /// What a circuit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +38,8 @@ pub enum Scope {
     Seller(SellerId),
     /// All calls of an operation in a region.
     Operation(Region, Operation),
+    /// A seller's calls of an operation, to which Amazon denies access: a role is missing.
+    Role(SellerId, Operation),
 }
 
 impl Scope {
@@ -43,6 +49,7 @@ impl Scope {
         match self {
             Self::Seller(_) => "seller",
             Self::Operation(..) => "operation",
+            Self::Role(..) => "role",
         }
     }
 
@@ -50,13 +57,22 @@ impl Scope {
         match self {
             Self::Seller(_) => SELLER_FAILURES,
             Self::Operation(..) => OPERATION_FAILURES,
+            Self::Role(..) => 1,
         }
     }
 
     const fn sellers(self) -> usize {
         match self {
-            Self::Seller(_) => 1,
+            Self::Seller(_) | Self::Role(..) => 1,
             Self::Operation(..) => OPERATION_SELLERS,
+        }
+    }
+
+    /// The first rest, and the longest.
+    const fn rests(self) -> (TimeDelta, TimeDelta) {
+        match self {
+            Self::Seller(_) | Self::Operation(..) => (FIRST_REST, LONGEST_REST),
+            Self::Role(..) => (FIRST_DENIED_REST, LONGEST_DENIED_REST),
         }
     }
 }
@@ -142,16 +158,26 @@ impl Circuits {
         operation: Operation,
         now: DateTime<Utc>,
     ) -> Vec<Resting> {
+        self.failed(&[Scope::Seller(seller), Scope::Operation(region, operation)], seller, now)
+    }
+
+    /// Amazon denied the seller access to the operation. Returns what rests from now on.
+    pub fn denied(&self, seller: SellerId, operation: Operation, now: DateTime<Utc>) -> Vec<Resting> {
+        self.failed(&[Scope::Role(seller, operation)], seller, now)
+    }
+
+    fn failed(&self, scopes: &[Scope], seller: SellerId, now: DateTime<Utc>) -> Vec<Resting> {
         let mut circuits = self.lock();
         let mut resting = Vec::new();
-        for scope in scopes(seller, region, operation) {
+        for scope in scopes.iter().copied() {
             let circuit = circuits.entry(scope).or_default();
             circuit.failures = circuit.failures.saturating_add(1);
             circuit.sellers.insert(seller);
             let enough = circuit.failures >= scope.failures() && circuit.sellers.len() >= scope.sellers();
+            let (first, longest) = scope.rests();
             let rest = match circuit.open {
-                None if enough => FIRST_REST,
-                Some(open) if open.probed => (open.rest * 2).min(LONGEST_REST),
+                None if enough => first,
+                Some(open) if open.probed => (open.rest * 2).min(longest),
                 // Too few; or a call that was under way when the circuit opened, which says nothing new.
                 _ => continue,
             };
@@ -172,7 +198,7 @@ impl Circuits {
     /// How many circuits are open, by what they are for.
     fn open(&self) -> HashMap<&'static str, u32> {
         let circuits = self.lock();
-        let mut open = HashMap::from([("seller", 0), ("operation", 0)]);
+        let mut open = HashMap::from([("seller", 0), ("operation", 0), ("role", 0)]);
         for (scope, _) in circuits.iter().filter(|(_, circuit)| circuit.open.is_some()) {
             *open.entry(scope.name()).or_default() += 1;
         }
@@ -185,8 +211,8 @@ impl Circuits {
     }
 }
 
-const fn scopes(seller: SellerId, region: Region, operation: Operation) -> [Scope; 2] {
-    [Scope::Seller(seller), Scope::Operation(region, operation)]
+const fn scopes(seller: SellerId, region: Region, operation: Operation) -> [Scope; 3] {
+    [Scope::Seller(seller), Scope::Operation(region, operation), Scope::Role(seller, operation)]
 }
 
 #[cfg(test)]
@@ -270,6 +296,20 @@ mod tests {
         assert_eq!(ask(&circuits, sellers[11], 15), Ok(()));
         assert_eq!(circuits.well(sellers[11], Region::Eu, SEARCH), [operation]);
         assert_eq!(ask(&circuits, sellers[10], 15), Ok(()));
+    }
+
+    #[test]
+    fn a_denied_operation_rests_for_that_seller_until_it_is_allowed() {
+        let (circuits, seller) = (Circuits::default(), SellerId::new());
+        let role = Scope::Role(seller, SEARCH);
+        let resting = circuits.denied(seller, SEARCH, start());
+        assert_eq!(resting, [Resting { scope: role, until: start() + FIRST_DENIED_REST }]);
+        assert_eq!(circuits.denied(seller, SEARCH, start()), [], "it was under way");
+        assert_eq!(ask(&circuits, seller, 1_799).expect_err("it rests").scope, role);
+        assert_eq!(circuits.ask(seller, Region::Eu, Operation::GetReport, PATIENCE, start()), Ok(()));
+        assert_eq!(ask(&circuits, SellerId::new(), 0), Ok(()));
+        assert_eq!(ask(&circuits, seller, 1_800), Ok(()));
+        assert_eq!(circuits.well(seller, Region::Eu, SEARCH), [role]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use queue::limit::{Budgets, Grant};
+use queue::limit::{Budgets, Grant, Level};
 use reqwest::{Method, StatusCode};
 use runtime::{
     clock::Clock,
@@ -20,6 +20,7 @@ use crate::{
     sp_api::{
         answer::{Refusal, classify},
         auth::Tokens,
+        budgets::budget,
         caller::{Caller, Holder},
         circuit::{Circuits, Resting},
         error::CallError,
@@ -141,6 +142,28 @@ impl SpApi {
         }
     }
 
+    /// Waits shortly until the seller's budget holds more than `keep` calls, which are for others; takes none.
+    ///
+    /// # Errors
+    /// [`CallError::Wait`] with the moment at which it will, or when Redis fails.
+    pub async fn room_beside(
+        &self,
+        seller: &Seller,
+        operation: Operation,
+        keep: u64,
+    ) -> Result<(), CallError> {
+        let budget = budget(seller.id, operation);
+        loop {
+            let levels = self.budgets.look(std::slice::from_ref(&budget)).await?;
+            let Some(missing) = levels.first().and_then(|level| missing(level, keep)) else { return Ok(()) };
+            if missing > SHORT_WAIT {
+                let until = self.clock.now() + TimeDelta::from_std(missing).unwrap_or(TimeDelta::MAX);
+                return Err(CallError::Wait { operation, until });
+            }
+            tokio::time::sleep(missing + Duration::from_millis(1)).await;
+        }
+    }
+
     /// Makes one call for a seller. A refused token is renewed and the call made once more; nothing else is repeated here.
     ///
     /// # Errors
@@ -205,6 +228,13 @@ impl SpApi {
                 for Resting { scope, until } in &resting {
                     let scope = scope.name();
                     tracing::warn!(seller.id = %id, operation.name = name, scope, %until, "Amazon is ill: calls rest");
+                }
+                !resting.is_empty()
+            }
+            Err(CallError::Refused { refusal: Refusal::AccessDenied, .. }) => {
+                let resting = self.circuits.denied(id, operation, self.clock.now());
+                for Resting { until, .. } in &resting {
+                    tracing::error!(seller.id = %id, operation.name = name, %until, "Amazon denies access: a role is missing");
                 }
                 !resting.is_empty()
             }
@@ -326,6 +356,14 @@ impl SpApi {
         }
         CallError::Refused { operation, status: status.as_u16(), refusal, request_id }
     }
+}
+
+/// How long until a budget at this level holds more than `keep` calls, if it does not.
+#[expect(clippy::cast_precision_loss, reason = "bursts are small")]
+fn missing(level: &Level, keep: u64) -> Option<Duration> {
+    let keep = keep.min(u64::from(level.burst).saturating_sub(1));
+    let missing = (keep + 1).checked_sub(level.calls).filter(|missing| *missing > 0)?;
+    Some(Duration::from_secs_f64(missing as f64 / level.rate.max(1e-6)))
 }
 
 fn count(operation: Operation, status: &str, started: Instant) {

@@ -1,13 +1,19 @@
 //! Why a call to Amazon did not succeed, and what a job does about it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Failure, limit::BudgetError};
 use thiserror::Error;
 
 use crate::sp_api::{
-    Operation, answer::Refusal, auth::AuthError, circuit::Resting, credentials::TRIED_EVERY,
+    Operation,
+    answer::Refusal,
+    auth::AuthError,
+    circuit::{Resting, Scope},
+    credentials::TRIED_EVERY,
 };
 
+/// How long to wait when a role is missing: a person must act.
+const DENIED_WAIT: TimeDelta = TimeDelta::minutes(30);
 /// What all jobs wait for while our own credentials are refused.
 const OUR_CREDENTIALS: &str = "our credentials at Amazon";
 
@@ -98,18 +104,25 @@ impl CallError {
             Self::Wait { operation, until } => {
                 Failure::snooze(until, format!("budget {}", operation.entry().name))
             }
-            Self::Resting { operation, resting } => Failure::snooze(
-                resting.until,
-                format!("Amazon, which is ill for the {} ({})", resting.scope.name(), operation.entry().name),
-            ),
+            Self::Resting { operation, resting } => {
+                let name = operation.entry().name;
+                let waits_for = match resting.scope {
+                    Scope::Role(..) => format!("a role that is missing for {name}"),
+                    scope => format!("Amazon, which is ill for the {} ({name})", scope.name()),
+                };
+                Failure::snooze(resting.until, waits_for)
+            }
+            Self::Refused { operation, refusal: Refusal::AccessDenied, .. } => {
+                let name = operation.entry().name;
+                Failure::snooze(now + DENIED_WAIT, format!("a role that is missing for {name}"))
+            }
             Self::Auth(AuthError::OurCredentials) => Failure::snooze(now + TRIED_EVERY, OUR_CREDENTIALS),
             Self::Auth(AuthError::Resting { until }) => Failure::snooze(until, OUR_CREDENTIALS),
             Self::Auth(AuthError::GrantRefused | AuthError::ScopeRefused { .. })
             | Self::NotAllowed
-            | Self::Refused {
-                refusal: Refusal::InvalidInput | Refusal::AccessDenied | Refusal::NotFound,
-                ..
-            } => Failure::reject(self),
+            | Self::Refused { refusal: Refusal::InvalidInput | Refusal::NotFound, .. } => {
+                Failure::reject(self)
+            }
             other => Failure::retry(other),
         }
     }

@@ -4,9 +4,9 @@
 //! and the types have no field for them, so what comes unasked is dropped while parsing.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::sp_api::{CallError, Operation, request::Request};
+use crate::sp_api::{CallError, Operation, lenient, request::Request};
 
 /// One window of changed orders, from its first page or from a page token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub struct OrderItem {
     /// How many.
     pub quantity_ordered: i32,
     /// What.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub product: Product,
 }
 
@@ -117,21 +117,13 @@ pub struct Product {
     pub seller_sku: Option<String>,
 }
 
-fn or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Product, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 impl OrdersPage {
     /// Reads an answer.
     ///
     /// # Errors
     /// When it does not parse: then nobody can say what the page held, and the call counts as unanswered.
     pub fn parse(body: &[u8]) -> Result<Self, CallError> {
-        serde_json::from_slice(body).map_err(|error| CallError::NoAnswer {
-            operation: Operation::SearchOrders,
-            // Place and category only: the parser's own words may quote the body.
-            why: format!("the page does not parse ({:?} at byte {})", error.classify(), error.column()),
-        })
+        lenient::read(Operation::SearchOrders, body)
     }
 
     /// Token of the next page, if there is one.

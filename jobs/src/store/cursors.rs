@@ -6,11 +6,16 @@ use sqlx::PgConnection;
 
 use crate::store::sellers::SellerId;
 
+/// Data set of the orders that change from now on.
+pub const ORDERS: &str = "orders";
+/// Data set of the orders of the time before the seller connected, stored backwards.
+pub const ORDER_HISTORY: &str = "order_history";
+
 /// A place in the stream of changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// Everything that changed before is stored.
-    pub synced_until: DateTime<Utc>,
+    /// Everything up to here is stored; for a data set that is stored backwards, everything from here on.
+    pub reached: DateTime<Utc>,
     /// The window whose pages are being fetched.
     pub window: Option<Window>,
     version: i64,
@@ -19,23 +24,29 @@ pub struct Cursor {
 /// A window between its first page and its last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Its end.
-    pub until: DateTime<Utc>,
+    /// Its other end: reached, once its last page is stored.
+    pub end: DateTime<Utc>,
     /// Token of the next page, and when Amazon gave it.
     pub page: Option<(String, DateTime<Utc>)>,
 }
 
 impl Cursor {
-    /// A cursor that has seen nothing since `from`.
+    /// A cursor that begins here.
     #[must_use]
     pub const fn starting_at(from: DateTime<Utc>) -> Self {
-        Self { synced_until: from, window: None, version: 0 }
+        Self { reached: from, window: None, version: 0 }
     }
 
     /// The cursor at another place.
     #[must_use]
-    pub const fn moved_to(&self, synced_until: DateTime<Utc>, window: Option<Window>) -> Self {
-        Self { synced_until, window, version: self.version }
+    pub const fn moved_to(&self, reached: DateTime<Utc>, window: Option<Window>) -> Self {
+        Self { reached, window, version: self.version }
+    }
+
+    /// The cursor as it is stored, once [`advance`] has moved it here.
+    #[must_use]
+    pub(crate) fn after_moving(self) -> Self {
+        Self { version: self.version + 1, ..self }
     }
 }
 
@@ -57,8 +68,8 @@ pub async fn load(
     .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| Cursor {
-        synced_until: row.synced_until,
-        window: row.window_until.map(|until| Window { until, page: row.page_token.zip(row.page_token_at) }),
+        reached: row.synced_until,
+        window: row.window_until.map(|end| Window { end, page: row.page_token.zip(row.page_token_at) }),
         version: row.version,
     }))
 }
@@ -86,8 +97,8 @@ pub async fn advance(
         "#,
         seller.0,
         data_set,
-        to.synced_until,
-        to.window.as_ref().map(|window| window.until),
+        to.reached,
+        to.window.as_ref().map(|window| window.end),
         page.map(|(token, _)| token),
         page.map(|(_, at)| *at),
         now,
@@ -98,7 +109,8 @@ pub async fn advance(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes all of a seller's cursors back to the start, so that everything is synced anew.
+/// Takes all of a seller's cursors back to the start, so that everything is synced anew: orders and their history meet at
+/// `now`, other data sets begin at the beginning of time.
 ///
 /// # Errors
 /// When the database fails.
@@ -108,11 +120,12 @@ pub async fn reset(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update sync_cursors set synced_until = to_timestamp(0), window_until = null, page_token = null,
-             page_token_at = null, moved_at = $2, version = version + 1
+        "update sync_cursors set synced_until = case when data_set = any($3) then $2 else to_timestamp(0) end,
+             window_until = null, page_token = null, page_token_at = null, moved_at = $2, version = version + 1
          where seller_id = $1",
         seller.0,
         now,
+        &[ORDERS, ORDER_HISTORY].map(str::to_owned),
     )
     .execute(connection)
     .await

@@ -3,7 +3,7 @@
 //! `sending` is written and committed before a request leaves. Found later, it says: an answer is missing, ask Amazon
 //! whether the action is still offered before anything else.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use crate::store::sellers::SellerId;
@@ -61,47 +61,117 @@ pub struct Candidate {
 /// which. Source: Amazon, "Set up the Solicitations API", read 2026-11-23.
 const FROM_DAY: i32 = 5;
 const UNTIL_DAY: i32 = 30;
-/// Finding candidates reads a seller's orders, so it is done for many at once.
-const AT_ONCE: i64 = 100;
 
-/// The next orders to decide about, a hundred at most: one whose answer is missing since `unanswered_before`, or one in its window without
-/// an outcome, oldest window first; none of `passed_over`.
+/// From when until when a review may be requested for an order with this promised delivery.
+#[must_use]
+pub fn window(earliest: DateTime<Utc>, latest: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    (earliest + TimeDelta::days(i64::from(FROM_DAY)), latest + TimeDelta::days(i64::from(UNTIL_DAY)))
+}
+
+/// An order that needs a request, or a look into one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Amazon's id.
+    pub order_id: String,
+    /// End of the days in which a review may be requested.
+    pub window_ends_at: DateTime<Utc>,
+}
+
+/// The orders of a seller that something must be done about, at most `most`: those whose answer is missing, and those in
+/// their window without an outcome; the window that ends first comes first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn next(
+pub async fn open(
     connection: &mut PgConnection,
     seller: SellerId,
     now: DateTime<Utc>,
-    unanswered_before: DateTime<Utc>,
-    passed_over: &[String],
-) -> Result<Vec<Candidate>, sqlx::Error> {
+    most: i64,
+) -> Result<Vec<Open>, sqlx::Error> {
     sqlx::query_as!(
-        Candidate,
+        Open,
         r#"
-        select o.order_id, o.marketplace_id,
-            coalesce(o.latest_delivery_at, r.attempted_at) + make_interval(days => $5) as "window_ends_at!",
-            case when r.state = 'sending' then r.attempted_at end as attempted_at
+        select o.order_id,
+            coalesce(o.latest_delivery_at, r.attempted_at) + make_interval(days => $4) as "window_ends_at!"
         from orders o left join review_requests r using (seller_id, order_id)
-        where o.seller_id = $1 and o.order_id <> all($6) and (
-            (r.state = 'sending' and r.attempted_at <= $3)
+        where o.seller_id = $1 and (
+            r.state = 'sending'
             or (o.fulfillment_status = 'SHIPPED'
-                and o.earliest_delivery_at + make_interval(days => $4) <= $2
-                and o.latest_delivery_at + make_interval(days => $5) > $2
+                and o.earliest_delivery_at + make_interval(days => $3) <= $2
+                and o.latest_delivery_at + make_interval(days => $4) > $2
                 and (r.state is null or (r.state = 'not_offered' and r.next_check_at <= $2))))
         order by o.latest_delivery_at, o.order_id
-        limit $7
+        limit $5
         "#,
         seller.0,
         now,
-        unanswered_before,
         FROM_DAY,
         UNTIL_DAY,
-        passed_over,
-        AT_ONCE,
+        most,
     )
     .fetch_all(connection)
     .await
+}
+
+/// How an order stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Something is to be decided about it.
+    Undecided(Candidate),
+    /// Nothing is to be done, for this reason.
+    Settled(String),
+}
+
+/// How an order stands now; a reason why nothing is to be done where it is not known.
+///
+/// # Errors
+/// When the database fails.
+pub async fn standing(
+    connection: &mut PgConnection,
+    seller: SellerId,
+    order_id: &str,
+    now: DateTime<Utc>,
+) -> Result<Standing, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        select o.marketplace_id, o.fulfillment_status, o.earliest_delivery_at, o.latest_delivery_at,
+            r.state as "state?", r.attempted_at, r.next_check_at
+        from orders o left join review_requests r using (seller_id, order_id)
+        where o.seller_id = $1 and o.order_id = $2
+        "#,
+        seller.0,
+        order_id,
+    )
+    .fetch_optional(connection)
+    .await?;
+    let settled = |reason: &str| Ok(Standing::Settled(reason.to_owned()));
+    let Some(row) = row else { return settled("the order is no longer stored") };
+    let delivery = row.earliest_delivery_at.zip(row.latest_delivery_at);
+    let undecided = |window_ends_at, attempted_at| {
+        let (order_id, marketplace_id) = (order_id.to_owned(), row.marketplace_id.clone());
+        Ok(Standing::Undecided(Candidate { order_id, marketplace_id, window_ends_at, attempted_at }))
+    };
+    // An answer that is missing is looked into, whatever has become of the order.
+    if let (Some("sending"), Some(attempted_at)) = (row.state.as_deref(), row.attempted_at) {
+        let ends = delivery
+            .map_or(attempted_at + TimeDelta::days(i64::from(UNTIL_DAY)), |(from, to)| window(from, to).1);
+        return undecided(ends, Some(attempted_at));
+    }
+    match row.state.as_deref() {
+        None => {}
+        Some("not_offered") if row.next_check_at.is_some_and(|at| at <= now) => {}
+        Some("not_offered") => return settled("not offered; Amazon is asked again later"),
+        Some(state) => return settled(state),
+    }
+    let Some((opens, closes)) = delivery.map(|(from, to)| window(from, to)) else {
+        return settled("no delivery is promised");
+    };
+    match () {
+        () if row.fulfillment_status != "SHIPPED" => settled("the order is not shipped"),
+        () if now < opens => settled("its window is not yet open"),
+        () if now >= closes => settled("its window has closed"),
+        () => undecided(closes, None),
+    }
 }
 
 /// Ends the orders that were not offered until their window closed while nobody looked. Returns how many.
@@ -246,20 +316,4 @@ pub async fn decide(
     .execute(connection)
     .await
     .map(|_| ())
-}
-
-/// The oldest request of a seller whose answer is missing.
-///
-/// # Errors
-/// When the database fails.
-pub async fn oldest_unanswered(
-    connection: &mut PgConnection,
-    seller: SellerId,
-) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "select min(attempted_at) from review_requests where seller_id = $1 and state = 'sending'",
-        seller.0
-    )
-    .fetch_one(connection)
-    .await
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use runtime::secret::SecretString;
 use sqlx::PgConnection;
 use thiserror::Error;
@@ -23,12 +23,16 @@ runtime::id_type!(
 pub struct Seller {
     /// Our id.
     pub id: SellerId,
+    /// Amazon's id of the account, for the paths that name it; never for a log.
+    pub selling_partner_id: String,
     /// Which endpoint answers for it.
     pub region: Region,
     /// What is synced.
     pub marketplace_ids: Vec<String>,
     /// Whether its authorisation holds.
     pub active: bool,
+    /// When it connected, or authorised again.
+    pub connected_at: DateTime<Utc>,
     refresh_token: Sealed,
 }
 
@@ -134,7 +138,8 @@ pub async fn connect(
 /// When the database fails or the row is not valid.
 pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<Seller>, SellerError> {
     let row = sqlx::query!(
-        "select region, marketplace_ids, state, refresh_token, refresh_token_key from sellers where id = $1",
+        "select selling_partner_id, region, marketplace_ids, state, connected_at, refresh_token, refresh_token_key
+         from sellers where id = $1",
         id.0
     )
     .fetch_optional(connection)
@@ -142,9 +147,11 @@ pub async fn get(connection: &mut PgConnection, id: SellerId) -> Result<Option<S
     row.map(|row| {
         Ok(Seller {
             id,
+            selling_partner_id: row.selling_partner_id,
             region: Region::from_str(&row.region).map_err(|why| SellerError::Row { id, why })?,
             marketplace_ids: row.marketplace_ids,
             active: row.state == "active",
+            connected_at: row.connected_at,
             refresh_token: Sealed { key_id: row.refresh_token_key, bytes: row.refresh_token },
         })
     })
@@ -166,6 +173,32 @@ pub async fn sells_in(
     Ok(present.is_some_and(|present| present == marketplace_ids))
 }
 
+/// Changes what is synced of an active seller, if it still is what was read with the seller; false if not. Where a marketplace
+/// is new, everything is synced from the start, as after [`connect`].
+///
+/// # Errors
+/// When the database fails.
+pub async fn change_marketplaces(
+    connection: &mut PgConnection,
+    seller: &Seller,
+    marketplace_ids: &[String],
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "update sellers set marketplace_ids = $2 where id = $1 and state = 'active' and marketplace_ids = $3",
+        seller.id.0,
+        marketplace_ids,
+        &seller.marketplace_ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let changed = done.rows_affected() == 1;
+    if changed && marketplace_ids.iter().any(|id| !seller.marketplace_ids.contains(id)) {
+        cursors::reset(connection, seller.id, now).await?;
+    }
+    Ok(changed)
+}
+
 /// The ids of all sellers whose authorisation holds.
 ///
 /// # Errors
@@ -174,6 +207,28 @@ pub async fn active(connection: &mut PgConnection) -> Result<Vec<SellerId>, sqlx
     sqlx::query_scalar!(r#"select id as "id: SellerId" from sellers where state = 'active' order by id"#)
         .fetch_all(connection)
         .await
+}
+
+/// The ids of the sellers whose authorisation holds, and whose orders are not yet stored as far back as `history`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn without_whole_history(
+    connection: &mut PgConnection,
+    history: TimeDelta,
+) -> Result<Vec<SellerId>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        select s.id as "id: SellerId" from sellers s
+        left join sync_cursors c on c.seller_id = s.id and c.data_set = $1
+        where s.state = 'active' and (c.synced_until is null or c.synced_until > now() - make_interval(secs => $2))
+        order by s.id
+        "#,
+        cursors::ORDER_HISTORY,
+        history.as_seconds_f64(),
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Notes that Amazon no longer accepts the authorisation that was read with the seller. Its jobs then do nothing until it

@@ -1,86 +1,17 @@
-//! Amazon judges: every kind of answer is checked against Amazon's own models of the two APIs.
-//!
-//! The models are Swagger 2.0 files beside the project, not part of it; where they are missing this is said loudly and nothing
-//! is checked. Properties that a model does not name are refused, which is stricter than the models: nothing may be invented.
+//! Amazon judges every kind of answer about orders and solicitations, see [`crate::judge`].
 
-use crate::client::{Answer, Solicitation, Stage};
-use jsonschema::{Draft, Validator};
+use crate::client::{Solicitation, Stage};
+use crate::judge::{Model, check_errors};
 use reqwest::Method;
-use sandbox::{Fault, FaultScript, Operation};
+use sandbox::Operation;
 use serde_json::{Value, json};
-use std::io::Write;
-use std::path::Path;
 
-const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/spapi-models/models");
 const ALL_DATA: &str = "BUYER,RECIPIENT,PROCEEDS,EXPENSE,PROMOTION,CANCELLATION,FULFILLMENT,PACKAGES,TAX,PAYMENT,\
                         FULFILLMENT_ORDERS";
 const SEARCH: &str = "/orders/2026-01-01/orders";
 const ORDER: &str = "/orders/2026-01-01/orders/{orderId}";
 const ACTIONS: &str = "/solicitations/v1/orders/{amazonOrderId}";
 const CREATE: &str = "/solicitations/v1/orders/{amazonOrderId}/solicitations/productReviewAndSellerFeedback";
-
-/// One of Amazon's models.
-struct Model {
-    document: Value,
-}
-
-impl Model {
-    fn read(file: &str) -> Option<Model> {
-        let path = Path::new(MODELS).join(file);
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            // Written past the test harness, which keeps what a passing test prints to itself.
-            writeln!(std::io::stderr(), "NOT CHECKED: Amazon's model {} is missing", path.display()).ok();
-            return None;
-        };
-        let mut document: Value = serde_json::from_str(&text).expect("Amazon's model is JSON");
-        close(&mut document["definitions"]);
-        Some(Model { document })
-    }
-
-    /// The judge of an operation's answers with a status.
-    fn judge(&self, method: &Method, path: &str, status: u16) -> Validator {
-        let operation = &self.document["paths"][path][method.as_str().to_ascii_lowercase()];
-        let schema = &operation["responses"][status.to_string()]["schema"];
-        assert!(schema.is_object(), "Amazon's model knows no {status} for {method} {path}");
-        let schema = json!({"allOf": [schema], "definitions": self.document["definitions"]});
-        jsonschema::options()
-            .with_draft(Draft::Draft4)
-            .should_validate_formats(true)
-            .build(&schema)
-            .expect("definitions of Swagger 2.0 are JSON schema draft 4")
-    }
-
-    /// Refuses an answer that Amazon would not give.
-    fn check(&self, method: &Method, path: &str, status: u16, answer: &Answer) {
-        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
-        let body = answer.json();
-        let complaints: Vec<String> = self
-            .judge(method, path, status)
-            .iter_errors(&body)
-            .map(|error| format!("{} at {}", error, error.instance_path()))
-            .collect();
-        assert!(complaints.is_empty(), "{method} {path} {status}: {complaints:#?} in {}", answer.text);
-        assert!(answer.header("x-amzn-requestid").is_some(), "{method} {path} {status}");
-        let names_rate = matches!(status, 200 | 201 | 400 | 404);
-        assert_eq!(answer.header("x-amzn-ratelimit-limit").is_some(), names_rate, "{method} {path} {status}");
-    }
-}
-
-/// Forbids properties that an object does not name, in a schema and all below it.
-fn close(schema: &mut Value) {
-    match schema {
-        Value::Object(object) => {
-            if object.get("properties").is_some_and(Value::is_object)
-                && !object.contains_key("additionalProperties")
-            {
-                object.insert("additionalProperties".to_owned(), json!(false));
-            }
-            object.values_mut().for_each(close);
-        }
-        Value::Array(items) => items.iter_mut().for_each(close),
-        _ => {}
-    }
-}
 
 fn orders_model() -> Option<Model> {
     Model::read("orders-api-model/orders_2026-01-01.json")
@@ -155,20 +86,6 @@ async fn every_answer_about_solicitations_is_one_of_amazons() {
     model.check(&post, CREATE, 400, &stage.post(without_marketplace, &token).await);
     model.check(&post, CREATE, 404, &stage.post(&nobodys.create, &token).await);
     check_errors(&model, &stage, &post, CREATE, &not.create).await;
-}
-
-/// The errors that any operation can answer.
-async fn check_errors(model: &Model, stage: &Stage, method: &Method, path: &str, uri: &str) {
-    let token = stage.access_token(0).await;
-    let foreign = stage.try_send(method.clone(), uri, "Atza|unknown").await.unwrap();
-    model.check(method, path, 403, &foreign);
-    for (fault, status) in
-        [(Fault::Quota, 429), (Fault::Internal, 500), (Fault::Unavailable, 503), (Fault::Denied, 403)]
-    {
-        stage.control().script_fault(FaultScript::new(None, fault, 1)).unwrap();
-        let answer = stage.try_send(method.clone(), uri, &token).await.unwrap();
-        model.check(method, path, status, &answer);
-    }
 }
 
 #[test]

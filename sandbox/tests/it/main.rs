@@ -6,5 +6,8 @@ mod amazons_models;
 mod amazons_rules;
 mod client;
 mod control;
+mod judge;
+mod models_of_sellers_and_products;
 mod process;
+mod rules_of_products;
 mod scripted_faults;

@@ -1,82 +1,69 @@
-//! Requests a review for each of a seller's orders that may have one now: once per order, ever.
+//! Requests a review for one order: once, ever.
 //!
-//! When: after each sync of the seller's orders, every hour, and on request.
+//! When: `plan_review_requests` enqueues one for each order whose days have come, and on request.
 //! Safe to repeat: `sending` is committed before a request leaves; where an answer is missing, Amazon is first asked
 //! whether the action is still offered, and never before the lost call must have ended.
 //! Limits: `getSolicitationActionsForOrder` and `createProductReviewAndSellerFeedbackSolicitation`, a budget a seller each.
 //! Does not promise: that Amazon sends its mail, or tells us whether the buyer opted out.
-//! In dead letters: deploy/runbooks/send_review_requests.md.
+//! In dead letters: deploy/runbooks/send_review_request.md.
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
-use runtime::secret::SecretString;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use queue::{Failure, Job, Outcome, Policy, Run, limit::Budget, policy::minutes};
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
 
 use crate::{
-    connected::{amazon_failed, load_seller},
+    connected::{Connected, NOT_CONNECTED},
     context::Context,
     sp_api::{
         CallError, Operation,
         answer::Refusal,
         budgets::budget,
-        request::{Request, Success},
         solicitations::{self, OrderId},
     },
     store::{
-        review_requests::{self, Candidate, Decision, Outcome as Became},
-        sellers,
-        sellers::{Seller, SellerId},
+        review_requests::{self, Candidate, Decision, Outcome as Became, Standing},
+        sellers::SellerId,
     },
 };
 
-/// The seller whose orders are looked at.
+/// The order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SendReviewRequests {
+pub struct SendReviewRequest {
     /// Our id of the seller.
     pub seller: SellerId,
+    /// Amazon's id of the order, as 123-1234567-1234567.
+    pub order: String,
 }
 
-/// What a run decided, by outcome.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+/// What became of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Requested {
-    /// Requests that Amazon took.
-    pub sent: u32,
-    /// Requests whose answer was lost but which are no longer offered.
-    pub sent_probably: u32,
-    /// Orders to ask about again.
-    pub not_offered: u32,
-    /// Orders that ended without a request.
-    pub without: u64,
+    /// The order's outcome, as stored; nothing where another run decided.
+    pub outcome: Option<&'static str>,
     /// Why nothing was done, where that is so.
-    pub skipped: Option<&'static str>,
+    pub skipped: Option<String>,
 }
 
 /// Amazon offers nothing at random at times (its issue 187): ask again a day later, until the window closes.
 const ASK_AGAIN: TimeDelta = TimeDelta::days(1);
-/// After so many orders a run makes way for other sellers.
-const ORDERS_A_RUN: usize = 500;
 /// A request leaves this soon after its note, or not at all: from the note on is counted when its call must have ended. Shorter
 /// than the time that `longest_call` allows for what is on the wire.
 const LEAVES_WITHIN: TimeDelta = TimeDelta::seconds(2);
-/// So many orders that Amazon fails at are passed over, because one that it always fails at must not hold up all others.
-/// When there are more, it is Amazon that is ill.
-const PASSED_OVER_A_RUN: usize = 3;
 
-impl Job for SendReviewRequests {
-    const KIND: &'static str = "send_review_requests";
-    const SUMMARY: &'static str =
-        "Requests a review for each order that may have one now: once per order, ever.";
+impl Job for SendReviewRequest {
+    const KIND: &'static str = "send_review_request";
+    const SUMMARY: &'static str = "Requests a review for one order: once, ever.";
     const POLICY: Policy = Policy::sync()
-        .timeout(minutes(30))
+        .timeout(minutes(5))
         // A day of Amazon being ill, at half an hour each.
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
+        // Some wait for the budget's next call in their runs, the others in their lane.
+        .max_running_per_group(4)
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("7 * * * *"));
 
     type Context = Context;
     type Report = Requested;
@@ -92,117 +79,55 @@ impl Job for SendReviewRequests {
     }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Requested> {
-        let mut requested = Requested::default();
-        let Some(seller) = load_seller(context, self.seller).await? else {
-            return Ok(Requested { skipped: Some("the seller is not connected"), ..requested });
+        let skipped = |why: String| Ok(Requested { outcome: None, skipped: Some(why) });
+        let Some(connected) = Connected::open(context, self.seller, run).await? else {
+            return skipped(NOT_CONNECTED.to_owned());
         };
-        let refresh_token = seller.refresh_token(&context.keyring).map_err(Failure::reject)?;
-        requested.without += close_windows(context, &seller).await?;
-        let at_amazon = AtAmazon { context, seller: &seller, refresh_token: &refresh_token, run };
-        let mut passed_over = PassedOver::default();
-        let mut decided = 0;
-        while decided < ORDERS_A_RUN {
-            let candidates = next_candidates(context, &seller, &passed_over.orders).await?;
-            if candidates.is_empty() {
-                return match passed_over.failure {
-                    Some(failure) => Err(failure),
-                    None => finish(context, &seller, requested).await,
-                };
-            }
-            decided += candidates.len();
-            for candidate in candidates {
-                match at_amazon.decide_order(&candidate).await {
-                    Ok(became) => requested.count(became),
-                    Err(failure) => passed_over.add(candidate, failure)?,
-                }
-            }
+        let candidate = match self.standing(context).await? {
+            Standing::Settled(why) => return skipped(why),
+            Standing::Undecided(candidate) => candidate,
+        };
+        if let Some(attempted_at) = candidate.attempted_at {
+            wait_for_the_end_of_a_call(context, attempted_at)?;
         }
-        Err(Failure::snooze(context.clock.now(), "its next turn: other sellers come first"))
-    }
-
-    async fn tick(connection: &mut PgConnection) -> Result<Vec<Self>, sqlx::Error> {
-        Ok(sellers::active(connection).await?.into_iter().map(|seller| Self { seller }).collect())
-    }
-}
-
-impl Requested {
-    const fn count(&mut self, became: Option<Became>) {
-        match became {
-            Some(Became::Sent) => self.sent += 1,
-            Some(Became::SentProbably) => self.sent_probably += 1,
-            Some(Became::NotOffered) => self.not_offered += 1,
-            Some(Became::NotAvailable | Became::WindowClosed | Became::Refused | Became::Gone) => {
-                self.without += 1
-            }
-            // An answer is missing, or another run was faster.
-            None => {}
+        match (AtAmazon { connected: &connected, run }).decide_order(&candidate).await? {
+            Some(became) => Ok(Requested { outcome: Some(became.name()), skipped: None }),
+            None => skipped("another run was faster".to_owned()),
         }
     }
 }
 
-/// Orders that this run could not decide about.
-#[derive(Default)]
-struct PassedOver {
-    orders: Vec<String>,
-    /// The first one's, which ends the run when the others are done.
-    failure: Option<Failure>,
-}
-
-impl PassedOver {
-    /// Passes an order over, unless the failure is not about the order, or is one too many.
-    fn add(&mut self, candidate: Candidate, failure: Failure) -> Outcome<()> {
-        if !matches!(failure, Failure::Retry { .. }) || self.orders.len() == PASSED_OVER_A_RUN {
-            return Err(failure);
-        }
-        self.orders.push(candidate.order_id);
-        self.failure.get_or_insert(failure);
-        Ok(())
+impl SendReviewRequest {
+    async fn standing(&self, context: &Context) -> Outcome<Standing> {
+        let mut connection = context.pool.acquire().await?;
+        let now = context.clock.now();
+        Ok(review_requests::standing(&mut connection, self.seller, &self.order, now).await?)
     }
 }
 
-async fn close_windows(context: &Context, seller: &Seller) -> Outcome<u64> {
-    let mut connection = context.pool.acquire().await?;
-    Ok(review_requests::close_windows(&mut connection, seller.id, context.clock.now()).await?)
-}
-
-async fn next_candidates(
-    context: &Context,
-    seller: &Seller,
-    passed_over: &[String],
-) -> Outcome<Vec<Candidate>> {
-    let now = context.clock.now();
-    let unanswered_before = now - longest_call(context);
-    let mut connection = context.pool.acquire().await?;
-    Ok(review_requests::next(&mut connection, seller.id, now, unanswered_before, passed_over).await?)
-}
-
-/// Done, unless answers are missing: those are looked into when their calls must have ended.
-async fn finish(context: &Context, seller: &Seller, requested: Requested) -> Outcome<Requested> {
-    let mut connection = context.pool.acquire().await?;
-    match review_requests::oldest_unanswered(&mut connection, seller.id).await? {
-        None => Ok(requested),
-        Some(attempted_at) => {
-            Err(Failure::snooze(attempted_at + longest_call(context), "an answer of Amazon that is missing"))
-        }
+/// An answer that is missing is looked into when its call must have ended.
+fn wait_for_the_end_of_a_call(context: &Context, attempted_at: DateTime<Utc>) -> Outcome<()> {
+    let ended_at = attempted_at + longest_call(context);
+    if ended_at <= context.clock.now() {
+        return Ok(());
     }
+    Err(Failure::snooze(ended_at, "an answer of Amazon that is missing"))
 }
 
 fn longest_call(context: &Context) -> TimeDelta {
     TimeDelta::from_std(context.sp_api.longest_call()).unwrap_or(TimeDelta::minutes(5))
 }
 
-/// One run's dealings with Amazon for one seller.
+/// One run's dealings with Amazon.
 struct AtAmazon<'a> {
-    context: &'a Context,
-    seller: &'a Seller,
-    refresh_token: &'a SecretString,
+    connected: &'a Connected<'a>,
     run: &'a Run,
 }
 
 impl AtAmazon<'_> {
-    /// Asks first, then sends. `None` when an answer is missing or another run was faster.
+    /// Asks first, then sends. `None` when another run was faster.
     async fn decide_order(&self, candidate: &Candidate) -> Outcome<Option<Became>> {
-        let now = self.context.clock.now();
+        let now = self.connected.context.clock.now();
         let Ok(order) = OrderId::parse(&candidate.order_id) else {
             let decision = decision(Became::Refused, "the order id cannot be sent to Amazon", None);
             return self.store(candidate, candidate.attempted_at, decision).await;
@@ -220,52 +145,37 @@ impl AtAmazon<'_> {
     /// Whether Amazon offers the request, or the decision that its refusal means.
     async fn ask(&self, order: &OrderId, candidate: &Candidate) -> Outcome<Result<bool, Decision>> {
         let request = solicitations::actions_request(order, &candidate.marketplace_id);
-        let answer = match self.permitted(Operation::GetSolicitationActions, &request).await {
-            Ok(success) => solicitations::offered(&success.body),
-            Err(error) => Err(error),
-        };
+        let answer =
+            self.connected.call(&request).await.and_then(|success| solicitations::offered(&success.body));
         match answer {
             Ok(offered) => Ok(Ok(offered)),
-            Err(error) => match refused(&error, candidate, self.context.clock.now()) {
+            Err(error) => match refused(&error, candidate, self.connected.context.clock.now()) {
                 Some(decision) => Ok(Err(decision)),
-                None => Err(amazon_failed(self.context, self.seller, error).await),
+                None => Err(self.connected.failed(error).await),
             },
         }
     }
 
     /// Writes down that the request leaves, sends it, and writes down what came back.
     async fn send(&self, order: &OrderId, candidate: &Candidate) -> Outcome<Option<Became>> {
-        let context = self.context;
-        let ticket = self.run.id.to_string();
-        let permit = match context.sp_api.permit(self.seller, Operation::RequestReview, &ticket).await {
+        let Connected { context, seller, refresh_token, ticket } = self.connected;
+        let permit = match context.sp_api.permit(seller, Operation::RequestReview, ticket).await {
             Ok(permit) => permit,
-            Err(error) => return Err(amazon_failed(context, self.seller, error).await),
+            Err(error) => return Err(self.connected.failed(error).await),
         };
-        let mut connection = context.pool.acquire().await?;
-        let attempted_at = context.clock.now();
-        if !review_requests::claim(&mut connection, self.seller.id, candidate, self.run.id, attempted_at)
-            .await?
-        {
+        // As Postgres keeps it, so that the note is found again.
+        let attempted_at = context.clock.now().trunc_subsecs(6);
+        if !self.note(candidate, attempted_at).await? {
             return Ok(None);
         }
         if context.clock.now() - attempted_at > LEAVES_WITHIN {
             // The database took its time, or this worker stood still. Another run may soon ask Amazon about the note, find the
             // request still offered, and send it.
-            let now = context.clock.now();
-            review_requests::release(
-                &mut connection,
-                self.seller.id,
-                candidate,
-                self.run.id,
-                attempted_at,
-                now,
-            )
-            .await?;
+            self.take_back(candidate, attempted_at).await?;
             return Err(Failure::retry("the request could not leave in time after it was written down"));
         }
-        drop(connection);
         let request = solicitations::review_request(order, &candidate.marketplace_id);
-        let answer = context.sp_api.call(permit, self.seller, self.refresh_token, &request).await;
+        let answer = context.sp_api.call(permit, seller, refresh_token, &request).await;
         let taken = answer.and_then(|success| solicitations::taken(&success.body).map(|()| success));
         match taken {
             Ok(success) => {
@@ -274,35 +184,32 @@ impl AtAmazon<'_> {
             }
             // The note stays: when the call must have ended, Amazon is asked whether the action is still offered.
             Err(error) if error.ambiguous() => {
-                tracing::warn!(seller.id = %self.seller.id, error = %queue::failure::chain(&error), "an answer is missing");
+                tracing::warn!(seller.id = %seller.id, error = %queue::failure::chain(&error), "an answer is missing");
+                wait_for_the_end_of_a_call(context, attempted_at)?;
                 Ok(None)
             }
             Err(error) => match refused(&error, candidate, context.clock.now()) {
                 Some(decision) => self.store(candidate, Some(attempted_at), decision).await,
                 None => {
-                    let mut connection = context.pool.acquire().await?;
-                    let now = context.clock.now();
-                    let job = self.run.id;
-                    review_requests::release(
-                        &mut connection,
-                        self.seller.id,
-                        candidate,
-                        job,
-                        attempted_at,
-                        now,
-                    )
-                    .await?;
-                    drop(connection);
-                    Err(amazon_failed(context, self.seller, error).await)
+                    self.take_back(candidate, attempted_at).await?;
+                    Err(self.connected.failed(error).await)
                 }
             },
         }
     }
 
-    async fn permitted(&self, operation: Operation, request: &Request) -> Result<Success, CallError> {
-        let sp_api = &self.context.sp_api;
-        let permit = sp_api.permit(self.seller, operation, &self.run.id.to_string()).await?;
-        sp_api.call(permit, self.seller, self.refresh_token, request).await
+    async fn note(&self, candidate: &Candidate, attempted_at: DateTime<Utc>) -> Outcome<bool> {
+        let Connected { context, seller, .. } = self.connected;
+        let mut connection = context.pool.acquire().await?;
+        Ok(review_requests::claim(&mut connection, seller.id, candidate, self.run.id, attempted_at).await?)
+    }
+
+    async fn take_back(&self, candidate: &Candidate, attempted_at: DateTime<Utc>) -> Outcome<()> {
+        let Connected { context, seller, .. } = self.connected;
+        let (job, now) = (self.run.id, context.clock.now());
+        let mut connection = context.pool.acquire().await?;
+        review_requests::release(&mut connection, seller.id, candidate, job, attempted_at, now).await?;
+        Ok(())
     }
 
     async fn store(
@@ -311,10 +218,11 @@ impl AtAmazon<'_> {
         attempted_at: Option<DateTime<Utc>>,
         decision: Decision,
     ) -> Outcome<Option<Became>> {
-        let now = self.context.clock.now();
-        let mut connection = self.context.pool.acquire().await?;
-        let (seller, order) = (self.seller.id, &candidate.order_id);
-        review_requests::decide(&mut connection, seller, order, attempted_at, &decision, now).await?;
+        let Connected { context, seller, .. } = self.connected;
+        let now = context.clock.now();
+        let mut connection = context.pool.acquire().await?;
+        let order = &candidate.order_id;
+        review_requests::decide(&mut connection, seller.id, order, attempted_at, &decision, now).await?;
         metrics::counter!("review_requests_total", "outcome" => decision.outcome.name()).increment(1);
         Ok(Some(decision.outcome))
     }
@@ -396,20 +304,13 @@ mod tests {
     use sandbox::Fault;
 
     use super::*;
-    use crate::testing::{ASK_BUYER, OFFERS, Plan, Shop, rejected, retried, snoozed, until};
+    use crate::{
+        store::review_requests::standing,
+        testing::{ASK_BUYER, OFFERS, Plan, Shop, rejected, retried, snoozed, until},
+    };
 
     /// A minute more than a day, which is when an order is asked about again.
     const NEXT_DAY: TimeDelta = TimeDelta::minutes(24 * 60 + 1);
-
-    /// The orders that ended in a state.
-    async fn ended(shop: &Shop, state: &str) -> BTreeSet<String> {
-        shop.outcomes()
-            .await
-            .into_iter()
-            .filter(|(_, ended)| ended == state)
-            .map(|(order, _)| order)
-            .collect()
-    }
 
     /// How often an order was named in calls of an operation, without those whose token was too old.
     fn calls_about(shop: &Shop, order: &str, operation: sandbox::Operation) -> usize {
@@ -433,22 +334,23 @@ mod tests {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
         assert!(!eligible.is_empty(), "the sandbox seeds some");
-        let requested = shop.send().await.expect("nothing is wrong");
+        let done = shop.send().await.all_done();
         assert_each_was_asked_once(&shop, &eligible);
-        assert_eq!(ended(&shop, "sent").await, eligible);
-        assert_eq!(requested.sent as usize, eligible.len());
-
+        assert_eq!(shop.ended("sent").await, eligible);
+        let sent: BTreeSet<_> = done
+            .into_iter()
+            .filter(|(_, outcome)| *outcome == Some("sent"))
+            .map(|(order, _)| order)
+            .collect();
+        assert_eq!(sent, eligible);
         let looked_at: BTreeSet<_> = shop.orders_in_calls(OFFERS).into_iter().collect();
-        let not_offered = ended(&shop, "not_offered").await;
-        assert_eq!(looked_at, &eligible | &not_offered);
-        let shipped = |order: &String| shop.at_amazon()[order].status == sandbox::FulfillmentStatus::Shipped;
-        assert!(not_offered.iter().all(shipped), "the others are not even asked about");
+        assert_eq!(looked_at, &eligible | &shop.ended("not_offered").await);
     }
 
     #[tokio::test]
     async fn every_outcome_names_the_answer_that_decided_it() {
         let shop = Shop::synced().await;
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         let rows: Vec<(String, Option<String>)> =
             sqlx::query_as("select order_id, request_id from review_requests where state = 'sent'")
                 .fetch_all(&shop.context.pool)
@@ -463,10 +365,15 @@ mod tests {
     async fn twice_is_once() {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         let calls = shop.sandbox.control().calls(0, 0).last_seq;
-        assert_eq!(shop.send().await.expect("nothing is wrong"), Requested::default());
-        assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, calls, "all is decided for today");
+        assert_eq!(shop.send().await.all_done(), BTreeMap::new(), "all is decided for today");
+        for order in shop.outcomes().await.into_keys() {
+            let again =
+                shop.run(&SendReviewRequest { seller: shop.seller, order }).await.expect("nothing to do");
+            assert!(again.skipped.is_some(), "{again:?}");
+        }
+        assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, calls);
         assert_each_was_asked_once(&shop, &eligible);
     }
 
@@ -474,38 +381,49 @@ mod tests {
     async fn stops_and_resumes() {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
-        shop.fault_after(2, ASK_BUYER, Fault::Hang, 1);
-        shop.drop_in_call(&SendReviewRequests { seller: shop.seller }, ASK_BUYER).await;
-        let lost = shop.orders_in_calls(ASK_BUYER).pop().expect("it was sent");
-        assert_eq!(shop.outcomes().await[&lost], "sending");
+        let order = eligible.first().expect("the sandbox seeds some").clone();
+        let job = SendReviewRequest { seller: shop.seller, order: order.clone() };
+        shop.fault(ASK_BUYER, Fault::Hang, 1);
+        shop.drop_in_call(&job, ASK_BUYER).await;
+        assert_eq!(shop.outcomes().await[&order], "sending");
 
-        let until = snoozed(shop.send().await);
-        assert_eq!(ended(&shop, "sent").await, &eligible - &BTreeSet::from([lost.clone()]));
-        assert_eq!(calls_about(&shop, &lost, OFFERS), 1, "the lost call may still be under way");
+        let until = snoozed(shop.run(&job).await);
+        assert_eq!(calls_about(&shop, &order, OFFERS), 1, "the lost call may still be under way");
         wake_up(&shop, until);
-        assert_eq!(shop.send().await.expect("nothing is missing").sent, 1);
-        assert_eq!(calls_about(&shop, &lost, OFFERS), 2, "asked first");
+        assert_eq!(shop.run(&job).await.expect("nothing is missing").outcome, Some("sent"));
+        assert_eq!(calls_about(&shop, &order, OFFERS), 2, "asked first");
+        shop.sandbox.control().clear_faults();
+        shop.send().await.all_done();
         assert_each_was_asked_once(&shop, &eligible);
-        assert_eq!(ended(&shop, "sent").await, eligible);
     }
 
     #[tokio::test]
     async fn nothing_to_do() {
-        let shop = Shop::with_orders(0).await;
-        assert_eq!(shop.send().await.expect("nothing is wrong"), Requested::default());
+        let shop = Shop::synced().await;
+        let skipped = async |order: &str| {
+            let job = SendReviewRequest { seller: shop.seller, order: order.to_owned() };
+            shop.run(&job).await.expect("nothing to do").skipped.expect("it says why")
+        };
+        assert_eq!(skipped("026-0000000-0000000").await, "the order is no longer stored");
+        let of = |status| {
+            let mut orders = shop.at_amazon().into_values();
+            orders.find(|order| order.status == status).map(|order| order.id).expect("the sandbox seeds one")
+        };
+        assert_eq!(skipped(&of(sandbox::FulfillmentStatus::Cancelled)).await, "the order is not shipped");
+        shop.clock.advance(TimeDelta::days(90));
+        assert_eq!(skipped(&of(sandbox::FulfillmentStatus::Shipped)).await, "its window has closed");
         shop.execute("update sellers set state = 'disconnected'").await;
-        let skipped = shop.send().await.expect("nothing is wrong");
-        assert_eq!(skipped.skipped, Some("the seller is not connected"));
-        assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, 0);
+        assert_eq!(skipped("026-0000000-0000000").await, NOT_CONNECTED);
+        assert_eq!(shop.orders_in_calls(OFFERS), [""; 0]);
     }
 
     /// The second request is lost in this way; returns the order, when it may be asked about.
     async fn lose_an_answer(shop: &Shop, fault: Fault) -> String {
         shop.fault_after(1, ASK_BUYER, fault, 1);
-        let until = snoozed(shop.send().await);
-        let lost = shop.orders_in_calls(ASK_BUYER)[1].clone();
-        assert_eq!(ended(shop, "sending").await, BTreeSet::from([lost.clone()]), "{fault:?}");
-        assert_eq!(snoozed(shop.send().await), until, "{fault:?}: too early");
+        let (lost, until) = shop.send().await.one_snoozed();
+        assert_eq!(lost, shop.orders_in_calls(ASK_BUYER)[1]);
+        assert_eq!(shop.ended("sending").await, BTreeSet::from([lost.clone()]), "{fault:?}");
+        assert_eq!(shop.send().await.one_snoozed(), (lost.clone(), until), "{fault:?}: too early");
         wake_up(shop, until);
         lost
     }
@@ -516,9 +434,8 @@ mod tests {
             let shop = Shop::synced().await;
             let eligible = shop.eligible();
             let lost = lose_an_answer(&shop, fault).await;
-            let requested = shop.send().await.expect("nothing is missing");
-            assert_eq!((requested.sent, requested.sent_probably), (0, 1), "{fault:?}");
-            assert_eq!(ended(&shop, "sent_probably").await, BTreeSet::from([lost.clone()]), "{fault:?}");
+            let done = shop.send().await.all_done();
+            assert_eq!(done, BTreeMap::from([(lost.clone(), Some("sent_probably"))]), "{fault:?}");
             assert_eq!(calls_about(&shop, &lost, ASK_BUYER), 1, "{fault:?}");
             assert_each_was_asked_once(&shop, &eligible);
         }
@@ -531,9 +448,10 @@ mod tests {
             shop.sync().await.expect("nothing is wrong yet");
             let eligible = shop.eligible();
             let lost = lose_an_answer(&shop, fault).await;
-            assert_eq!(shop.send().await.expect("nothing is missing").sent, 1, "{fault:?}");
+            let done = shop.send().await.all_done();
+            assert_eq!(done, BTreeMap::from([(lost.clone(), Some("sent"))]), "{fault:?}");
             assert_eq!(calls_about(&shop, &lost, ASK_BUYER), 2, "{fault:?}");
-            assert_eq!(ended(&shop, "sent").await, eligible, "{fault:?}");
+            assert_eq!(shop.ended("sent").await, eligible, "{fault:?}");
             assert_each_was_asked_once(&shop, &eligible);
         }
     }
@@ -544,11 +462,11 @@ mod tests {
         let eligible = shop.eligible();
         let lost = lose_an_answer(&shop, Fault::Cut).await;
         shop.fault(ASK_BUYER, Fault::Quota, 1);
-        let until = snoozed(shop.send().await);
-        assert_eq!(shop.outcomes().await[&lost], "sending");
+        let (waiting, until) = shop.send().await.one_snoozed();
+        assert_eq!((&waiting, shop.outcomes().await[&lost].as_str()), (&lost, "sending"));
         wake_up(&shop, until);
-        shop.send().await.expect("the budget has filled again");
-        assert_eq!(ended(&shop, "sent").await, eligible);
+        shop.send().await.all_done();
+        assert_eq!(shop.ended("sent").await, eligible);
         assert_each_was_asked_once(&shop, &eligible);
     }
 
@@ -558,7 +476,7 @@ mod tests {
         let eligible = shop.eligible();
         lose_an_answer(&shop, Fault::Cut).await;
         shop.execute("update orders set earliest_delivery_at = null, latest_delivery_at = null").await;
-        shop.send().await.expect("nothing is missing");
+        shop.send().await.all_done();
         assert_each_was_asked_once(&shop, &eligible);
     }
 
@@ -567,41 +485,29 @@ mod tests {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
         shop.fault_after(6, OFFERS, Fault::EmptyActions, 1);
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         let empty = shop.calls_of(OFFERS).iter().position(|call| call.fault.is_some()).expect("it struck");
         let withheld = shop.orders_in_calls(OFFERS)[empty].clone();
-        assert!(ended(&shop, "not_offered").await.contains(&withheld));
+        assert!(shop.ended("not_offered").await.contains(&withheld));
         assert_eq!(shop.asked(), &eligible - &BTreeSet::from([withheld.clone()]));
 
         shop.clock.advance(TimeDelta::hours(23));
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         assert_eq!(calls_about(&shop, &withheld, OFFERS), 1);
         shop.clock.advance(NEXT_DAY);
         assert!(shop.eligible().contains(&withheld), "its window is still open");
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         assert_eq!(shop.outcomes().await[&withheld], "sent");
         assert!(eligible.is_subset(&shop.asked()));
         assert_eq!(shop.sandbox.control().summary().duplicate_requests, 0);
     }
 
     #[tokio::test]
-    async fn a_window_that_closed_while_nobody_looked_is_closed() {
-        let shop = Shop::synced().await;
-        shop.send().await.expect("nothing is wrong");
-        let open = ended(&shop, "not_offered").await;
-        assert_ne!(open, BTreeSet::new(), "the sandbox seeds some");
-        shop.clock.advance(TimeDelta::days(90));
-        shop.send().await.expect("nothing is wrong");
-        assert_eq!(ended(&shop, "not_offered").await, BTreeSet::new());
-        assert!(ended(&shop, "window_closed").await.is_superset(&open));
-    }
-
-    #[tokio::test]
     async fn what_is_never_offered_ends_with_its_window() {
         let shop = Shop::synced().await;
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         // Opted out, or asked elsewhere: Amazon does not say which.
-        let never = ended(&shop, "not_offered").await.pop_first().expect("the sandbox seeds some");
+        let never = shop.ended("not_offered").await.pop_first().expect("the sandbox seeds some");
         let ends: DateTime<Utc> = sqlx::query_scalar(
             "select latest_delivery_at + interval '30 days' from orders where order_id = $1",
         )
@@ -610,28 +516,28 @@ mod tests {
         .await
         .expect("it is stored");
         wake_up(&shop, ends - TimeDelta::hours(12));
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         assert_eq!(shop.outcomes().await[&never], "window_closed");
         assert_eq!(calls_about(&shop, &never, OFFERS), 2);
         shop.clock.advance(NEXT_DAY);
-        shop.send().await.expect("nothing is wrong");
+        shop.send().await.all_done();
         assert_eq!(calls_about(&shop, &never, OFFERS), 2);
         assert_eq!(calls_about(&shop, &never, ASK_BUYER), 0);
     }
 
     #[tokio::test]
-    async fn an_order_that_vanished_is_gone_and_the_others_go_on() {
+    async fn an_order_that_vanished_is_gone() {
         let shop = Shop::synced().await;
         let mut eligible = shop.eligible();
         let vanished = eligible.pop_first().expect("the sandbox seeds some");
         shop.sandbox.control().vanish(&vanished).expect("it is there");
-        shop.send().await.expect("an order that is gone is no failure");
+        assert_eq!(shop.send().await.all_done()[&vanished], Some("gone"));
         assert_eq!(shop.outcomes().await[&vanished], "gone");
         assert_each_was_asked_once(&shop, &eligible);
     }
 
     #[tokio::test]
-    async fn a_request_that_amazon_calls_wrong_is_refused_and_the_others_go_on() {
+    async fn a_request_that_amazon_calls_wrong_is_refused() {
         let shop = Shop::synced().await;
         let mut eligible = shop.eligible();
         let wrong = eligible.pop_first().expect("the sandbox seeds some");
@@ -641,7 +547,7 @@ mod tests {
             .execute(&shop.context.pool)
             .await
             .expect("it is stored");
-        shop.send().await.expect("an order that is refused is no failure");
+        assert_eq!(shop.send().await.all_done()[&wrong], Some("refused"));
         assert_eq!(shop.outcomes().await[&wrong], "refused");
         assert_each_was_asked_once(&shop, &eligible);
     }
@@ -651,48 +557,45 @@ mod tests {
         let shop = Shop::synced().await;
         shop.execute("delete from order_items; update orders set order_id = '../' || order_id").await;
         let calls = shop.sandbox.control().calls(0, 0).last_seq;
-        shop.send().await.expect("orders that are refused are no failure");
+        let outcomes: BTreeSet<_> = shop.send().await.all_done().into_values().collect();
+        assert_eq!(outcomes, BTreeSet::from([Some("refused")]));
         assert_eq!(shop.sandbox.control().calls(0, 0).last_seq, calls);
-        let states: BTreeSet<_> = shop.outcomes().await.into_values().collect();
-        assert_eq!(states, BTreeSet::from(["refused".to_owned()]));
     }
 
     #[tokio::test]
     async fn an_empty_budget_between_asking_and_sending_leaves_the_order_as_it_was() {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
+        let order = eligible.first().expect("the sandbox seeds some").clone();
         shop.use_up(Operation::RequestReview).await;
-        let job = SendReviewRequests { seller: shop.seller };
+        let job = SendReviewRequest { seller: shop.seller, order: order.clone() };
         let run = shop.enqueue(&job).await;
         let until = snoozed(job.run(&shop.context, &run).await);
         assert!(until > shop.context.clock.now());
-        let asked_about = shop.orders_in_calls(OFFERS).pop().expect("it asked first");
-        assert!(eligible.contains(&asked_about) && !shop.outcomes().await.contains_key(&asked_about));
+        assert_eq!(shop.orders_in_calls(OFFERS), [order.clone()], "it asked first");
+        assert!(!shop.outcomes().await.contains_key(&order));
         assert_eq!(shop.orders_in_calls(ASK_BUYER), [""; 0]);
         wake_up(&shop, until);
         job.run(&shop.context, &run).await.expect("its moment has come");
+        shop.send().await.all_done();
         assert_each_was_asked_once(&shop, &eligible);
     }
 
     #[tokio::test]
     async fn two_runs_at_once_never_send_twice() {
         let shop = Shop::synced().await;
-        let eligible = shop.eligible();
-        // Both are told that the same order may be asked about.
+        let order = shop.eligible().pop_first().expect("the sandbox seeds some");
+        let job = SendReviewRequest { seller: shop.seller, order: order.clone() };
+        // Both are told that the order's buyer may be asked.
         shop.fault(OFFERS, Fault::Hang, 2);
         let both_hang = || shop.orders_in_calls(OFFERS).len() == 2;
-        let (one, other, ()) = tokio::join!(shop.send(), shop.send(), async {
+        let (one, other, ()) = tokio::join!(shop.run(&job), shop.run(&job), async {
             until(both_hang).await;
             shop.sandbox.control().clear_faults();
         });
-        for outcome in [one, other] {
-            // The one that ends first may find an answer missing that the other is waiting for.
-            assert!(matches!(outcome, Ok(_) | Err(Failure::Snooze { .. })), "{outcome:?}");
-        }
-        let [first, second, ..] = &shop.orders_in_calls(OFFERS)[..] else { panic!("both asked") };
-        assert_eq!(first, second);
-        assert_each_was_asked_once(&shop, &eligible);
-        assert_eq!(ended(&shop, "sent").await, eligible);
+        let outcomes = [one, other].map(|outcome| outcome.expect("neither fails").outcome);
+        assert_eq!(BTreeSet::from(outcomes), BTreeSet::from([None, Some("sent")]));
+        assert_each_was_asked_once(&shop, &BTreeSet::from([order]));
     }
 
     /// Waits until a session of the shop's database waits for a lock.
@@ -712,14 +615,10 @@ mod tests {
     async fn a_request_that_was_written_down_too_long_ago_does_not_leave() {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
-        // So that the first order that is looked at is one whose buyer may be asked.
-        sqlx::query("delete from orders where order_id <> all($1)")
-            .bind(eligible.iter().cloned().collect::<Vec<_>>())
-            .execute(&shop.context.pool)
-            .await
-            .expect("Postgres is there");
+        let late = eligible.first().expect("the sandbox seeds some").clone();
+        let job = SendReviewRequest { seller: shop.seller, order: late.clone() };
         shop.fault(OFFERS, Fault::Hang, 1);
-        let (outcome, ()) = tokio::join!(shop.send(), async {
+        let (outcome, ()) = tokio::join!(shop.run(&job), async {
             until(|| shop.hangs(OFFERS, 0)).await;
             let mut lock = shop.context.pool.begin().await.expect("Postgres is there");
             let exclusively = "lock table review_requests in exclusive mode";
@@ -730,11 +629,9 @@ mod tests {
             lock.commit().await.expect("Postgres is there");
         });
         assert!(retried(outcome).contains("could not leave in time"));
-        let late = &shop.orders_in_calls(OFFERS)[0];
-        assert_eq!(shop.outcomes().await[late], "not_offered", "as if it had not been begun");
-        let others: BTreeSet<_> = eligible.iter().filter(|order| *order != late).cloned().collect();
-        assert_each_was_asked_once(&shop, &others);
-        shop.send().await.expect("nothing is wrong any more");
+        assert_eq!(shop.outcomes().await[&late], "not_offered", "as if it had not been begun");
+        assert_eq!(shop.asked(), BTreeSet::new());
+        shop.send().await.all_done();
         assert_each_was_asked_once(&shop, &eligible);
     }
 
@@ -742,12 +639,12 @@ mod tests {
     #[tokio::test]
     async fn a_late_run_does_not_take_back_the_note_of_the_next_one() {
         let shop = Shop::synced().await;
-        let run = shop.enqueue(&SendReviewRequests { seller: shop.seller }).await;
+        let order = shop.eligible().pop_first().expect("the sandbox seeds some");
+        let run = shop.enqueue(&SendReviewRequest { seller: shop.seller, order: order.clone() }).await;
         let mut connection = shop.context.pool.acquire().await.expect("Postgres is there");
         let now = shop.context.clock.now();
-        let found =
-            review_requests::next(&mut connection, shop.seller, now, now, &[]).await.expect("in order");
-        let first = found.into_iter().next().expect("the sandbox seeds some");
+        let found = standing(&mut connection, shop.seller, &order, now).await.expect("in order");
+        let Standing::Undecided(first) = found else { panic!("{found:?}") };
         let (early, late) = (now, now + TimeDelta::seconds(20));
         let claimed = review_requests::claim(&mut connection, shop.seller, &first, run.id, early).await;
         assert!(claimed.expect("Postgres is there"));
@@ -757,55 +654,53 @@ mod tests {
         review_requests::release(&mut connection, shop.seller, &first, run.id, early, late)
             .await
             .expect("Postgres is there");
-        assert_eq!(shop.outcomes().await[&first.order_id], "sending");
+        assert_eq!(shop.outcomes().await[&order], "sending");
         review_requests::release(&mut connection, shop.seller, &first, run.id, late, late)
             .await
             .expect("Postgres is there");
-        assert_eq!(shop.outcomes().await[&first.order_id], "not_offered", "its own note it may");
+        assert_eq!(shop.outcomes().await[&order], "not_offered", "its own note it may");
     }
 
     #[tokio::test]
     async fn a_grant_that_is_revoked_in_mid_request_leaves_the_order_for_later() {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
+        let order = eligible.first().expect("the sandbox seeds some").clone();
+        let job = SendReviewRequest { seller: shop.seller, order: order.clone() };
         let partner = &shop.account.selling_partner_id;
         shop.fault(ASK_BUYER, Fault::Hang, 1);
-        let (outcome, ()) = tokio::join!(shop.send(), async {
+        let (outcome, ()) = tokio::join!(shop.run(&job), async {
             until(|| shop.hangs(ASK_BUYER, 0)).await;
             shop.sandbox.control().revoke(partner).expect("the seller is known");
             shop.sandbox.control().clear_faults();
         });
         assert!(rejected(outcome).contains("connect again"));
         assert_eq!(shop.state().await, "needs_reauthorisation");
-        let [in_mid_request] = &shop.orders_in_calls(ASK_BUYER)[..] else { panic!("one was begun") };
-        assert_eq!(shop.outcomes().await[in_mid_request], "not_offered", "Amazon did not take it");
+        assert_eq!(shop.outcomes().await[&order], "not_offered", "Amazon did not take it");
 
         let token = shop.sandbox.control().restore(partner).expect("the seller is known");
         shop.reconnect(&token).await;
-        shop.send().await.expect("it is back");
+        shop.send().await.all_done();
         assert_each_was_asked_once(&shop, &eligible);
     }
 
     #[tokio::test]
-    async fn an_order_that_amazon_fails_at_does_not_hold_up_the_others() {
+    async fn an_amazon_that_is_ill_is_left_in_peace_and_costs_no_attempts() {
         let shop = Shop::synced().await;
         let eligible = shop.eligible();
-        shop.fault(OFFERS, Fault::Internal, 1);
-        let error = retried(shop.send().await);
-        assert!(error.contains("getSolicitationActionsForOrder"), "{error}");
-        let failed = BTreeSet::from([shop.orders_in_calls(OFFERS)[0].clone()]);
-        assert_eq!(shop.asked(), &eligible - &failed);
-        shop.send().await.expect("Amazon is well again");
-        assert_each_was_asked_once(&shop, &eligible);
-    }
-
-    #[tokio::test]
-    async fn an_amazon_that_is_ill_is_left_in_peace() {
-        let shop = Shop::synced().await;
         shop.fault(OFFERS, Fault::Unavailable, u32::MAX);
-        retried(shop.send().await);
-        assert_eq!(shop.orders_in_calls(OFFERS).len(), PASSED_OVER_A_RUN + 1);
+        let sending = shop.send().await;
+        let failures: Vec<_> = sending.failed.values().collect();
+        let retries = failures.iter().filter(|failure| matches!(failure, Failure::Retry { .. })).count();
+        let snoozes = failures.iter().filter(|failure| matches!(failure, Failure::Snooze { .. })).count();
+        assert_eq!((retries, retries + snoozes), (5, failures.len()), "{failures:?}");
+        assert_eq!(shop.orders_in_calls(OFFERS).len(), 5);
         assert_eq!(shop.outcomes().await, BTreeMap::new());
+
+        shop.sandbox.control().clear_faults();
+        shop.clock.advance(TimeDelta::seconds(15));
+        shop.send().await.all_done();
+        assert_each_was_asked_once(&shop, &eligible);
     }
 
     #[test]
