@@ -3,7 +3,8 @@
 //! The wordings are Amazon's. A client has to tell several 403s apart by them, so they are spelled once, here and in
 //! [`crate::solicitations`].
 
-use axum::body::Body;
+use crate::planted::leak_into;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -17,8 +18,9 @@ pub(crate) struct Answer {
     /// The HTTP status.
     pub(crate) status: StatusCode,
     /// The body as it goes over the wire. Not always JSON: a scripted fault sends garbage.
-    pub(crate) body: String,
+    pub(crate) body: Bytes,
     content_type: &'static str,
+    content_encoding: Option<&'static str>,
     error_type: Option<&'static str>,
     rate: Option<String>,
     cacheable: bool,
@@ -27,14 +29,26 @@ pub(crate) struct Answer {
 impl Answer {
     /// A JSON answer of the Selling Partner API or of the sign-in.
     pub(crate) fn json(status: StatusCode, body: &Value) -> Answer {
+        Answer::bytes(status, body.to_string().into_bytes(), JSON)
+    }
+
+    /// An answer that is not JSON, or not always.
+    pub(crate) fn bytes(status: StatusCode, body: Vec<u8>, content_type: &'static str) -> Answer {
         Answer {
             status,
-            body: body.to_string(),
-            content_type: JSON,
+            body: body.into(),
+            content_type,
+            content_encoding: None,
             error_type: None,
             rate: None,
             cacheable: true,
         }
+    }
+
+    /// Says that the body is compressed, so that a client's library undoes it.
+    pub(crate) fn named_gzip(mut self) -> Answer {
+        self.content_encoding = Some("gzip");
+        self
     }
 
     /// A hypermedia answer of the Solicitations API.
@@ -90,7 +104,7 @@ impl Answer {
 
     /// A success that no parser will take.
     pub(crate) fn garbage() -> Answer {
-        let body = "{\"orders\":[{\"orderId\":\"026-\u{fffd}".to_owned();
+        let body = Bytes::from_static("{\"orders\":[{\"orderId\":\"026-\u{fffd}".as_bytes());
         Answer { body, ..Answer::json(StatusCode::OK, &Value::Null) }
     }
 
@@ -105,10 +119,25 @@ impl Answer {
         self
     }
 
+    /// Adds the buyer to what it tells, if it is JSON.
+    pub(crate) fn leaking(mut self) -> Answer {
+        if let Ok(mut told) = serde_json::from_slice(&self.body) {
+            leak_into(&mut told);
+            self.body = told.to_string().into_bytes().into();
+        }
+        self
+    }
+
     /// Forbids caches to keep it: it holds a token.
     pub(crate) fn not_stored(mut self) -> Answer {
         self.cacheable = false;
         self
+    }
+
+    /// The body as text.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The HTTP response, with the id under which the call is recorded.
@@ -123,6 +152,9 @@ impl Answer {
         }
         if let Some(Ok(rate)) = self.rate.map(HeaderValue::try_from) {
             headers.insert("x-amzn-ratelimit-limit", rate);
+        }
+        if let Some(encoding) = self.content_encoding {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         if let Some(error_type) = self.error_type {
             headers.insert("x-amzn-errortype", HeaderValue::from_static(error_type));

@@ -66,16 +66,20 @@ impl CallLog {
         call.seq = self.received;
         match call.operation {
             Some(operation) => *self.per_operation.entry(operation).or_default() += 1,
-            None if self.refused.len() < REFUSED_KEPT => {
-                self.refused.push(format!("{} {}", call.method, call.path));
-            }
-            None => {}
+            None => self.refuse(format!("{} {}", call.method, call.path)),
         }
         if self.kept.len() == CAPACITY {
             self.kept.pop_front();
         }
         self.kept.push_back(call);
         self.received
+    }
+
+    /// Notes something that was asked of an operation, and that the application has no business to ask.
+    pub(crate) fn refuse(&mut self, what: String) {
+        if self.refused.len() < REFUSED_KEPT {
+            self.refused.push(what);
+        }
     }
 
     /// Adds what became of a call, unless the log has forgotten it by now.
@@ -100,7 +104,7 @@ impl CallLog {
         self.per_operation.clone()
     }
 
-    /// Method and path of the first thousand calls that were for no operation.
+    /// What was refused, the first thousand: method and path of calls that were for no operation, and what was noted.
     pub(crate) fn refused(&self) -> Vec<String> {
         self.refused.clone()
     }

@@ -3,17 +3,22 @@
 //! The HTTP control API calls the same methods. Seeding again adds; nothing here ever removes a call or a solicitation from the
 //! record.
 
+mod messages;
 mod products;
+mod reports;
 
+pub use messages::{MessageRecord, NewMessage, QueueRecord};
 pub use products::{
     ChangedProducts, DayRecord, IssueRecord, MetricsWanted, ParticipationRecord, ProductChanges,
     ProductRecord, StockRecord,
 };
 
+pub use reports::{AccountHealthRecord, FeedbackRecord};
+
 use crate::calls::CallPage;
+use crate::charsets::ReportCharset;
 use crate::evidence::{OrderRecord, Summary, order_records, summary};
-use crate::faults::{Fault, FaultScript};
-use crate::operations::Operation;
+use crate::faults::FaultScript;
 use crate::pace::SPEEDS;
 use crate::seed::{Generator, shares};
 use crate::sellers::{Region, Seller, products_for};
@@ -57,8 +62,13 @@ pub enum ControlError {
         given: f64,
     },
     /// A fault that cannot happen to the operation.
-    #[error("empty_actions can only be scripted for getSolicitationActionsForOrder")]
-    FaultDoesNotFit,
+    #[error("{fault} can only be scripted for {operation}")]
+    FaultDoesNotFit {
+        /// The fault, as scripts name it.
+        fault: String,
+        /// The one operation it can happen to.
+        operation: String,
+    },
 }
 
 /// Asks for sellers and orders.
@@ -145,6 +155,21 @@ pub struct SettingsChange {
     /// For how many seconds of the wall clock a page token of the inventory lives.
     #[serde(default)]
     pub inventory_token_seconds: Option<f64>,
+    /// For how many seconds of the wall clock a document's address is good.
+    #[serde(default)]
+    pub document_url_seconds: Option<f64>,
+    /// What reports about feedback are written in, instead of what their marketplace's are.
+    #[serde(default)]
+    pub report_charset: Option<ReportCharset>,
+    /// Whether documents of reports are compressed.
+    #[serde(default)]
+    pub report_gzip: Option<bool>,
+    /// Send every message twice.
+    #[serde(default)]
+    pub queue_duplicates: Option<bool>,
+    /// Hand messages out in another order than they were sent in.
+    #[serde(default)]
+    pub queue_out_of_order: Option<bool>,
     /// The application's new secret; the old one stops working.
     #[serde(default)]
     pub client_secret: Option<String>,
@@ -159,6 +184,16 @@ pub struct Settings {
     pub leak_buyer_data: bool,
     /// For how many seconds of the wall clock a page token of the inventory lives.
     pub inventory_token_seconds: f64,
+    /// For how many seconds of the wall clock a document's address is good.
+    pub document_url_seconds: f64,
+    /// What reports about feedback are written in; `None` is what their marketplace's are.
+    pub report_charset: Option<ReportCharset>,
+    /// Whether documents of reports are compressed.
+    pub report_gzip: bool,
+    /// Whether every message is sent twice.
+    pub queue_duplicates: bool,
+    /// Whether messages are handed out in another order than they were sent in.
+    pub queue_out_of_order: bool,
     /// The plans that are enforced, at speed 1.
     pub usage_plans: Vec<UsagePlan>,
 }
@@ -234,6 +269,9 @@ impl Control {
             added.push(order.order_id.clone());
             state.orders.insert(order);
         }
+        for order_id in touched.iter().chain(&added) {
+            state.tell_of_order(order_id, now);
+        }
         Ok(ChangedOrders { added, touched })
     }
 
@@ -254,9 +292,11 @@ impl Control {
     pub fn script_fault(&self, script: FaultScript) -> Result<(), ControlError> {
         in_range("times", f64::from(script.times), 1.0, f64::from(u32::MAX))?;
         in_range("probability", script.probability, 0.0, 1.0)?;
-        let asks_actions = script.operation == Some(Operation::GetSolicitationActionsForOrder);
-        if script.fault == Fault::EmptyActions && !asks_actions {
-            return Err(ControlError::FaultDoesNotFit);
+        if let Some(only) = script.fault.only_for().filter(|only| script.operation != Some(*only)) {
+            return Err(ControlError::FaultDoesNotFit {
+                fault: name_of(&script.fault),
+                operation: name_of(&only),
+            });
         }
         let mut state = self.shared.state();
         if let Some(seller) = &script.seller {
@@ -311,6 +351,14 @@ impl Control {
             in_range("inventory_token_seconds", seconds, 0.0, LONGEST_LIFE_SECONDS)?;
             state.inventory_token_seconds = seconds;
         }
+        if let Some(seconds) = change.document_url_seconds {
+            in_range("document_url_seconds", seconds, 0.0, LONGEST_LIFE_SECONDS)?;
+            state.document_url_seconds = seconds;
+        }
+        state.report_charset = change.report_charset.or(state.report_charset);
+        state.report_gzip = change.report_gzip.unwrap_or(state.report_gzip);
+        state.queues.duplicates = change.queue_duplicates.unwrap_or(state.queues.duplicates);
+        state.queues.out_of_order = change.queue_out_of_order.unwrap_or(state.queues.out_of_order);
         if let Some(leak_buyer_data) = change.leak_buyer_data {
             state.leak_buyer_data = leak_buyer_data;
         }
@@ -321,6 +369,11 @@ impl Control {
             speed: state.pace.speed(),
             leak_buyer_data: state.leak_buyer_data,
             inventory_token_seconds: state.inventory_token_seconds,
+            document_url_seconds: state.document_url_seconds,
+            report_charset: state.report_charset,
+            report_gzip: state.report_gzip,
+            queue_duplicates: state.queues.duplicates,
+            queue_out_of_order: state.queues.out_of_order,
             usage_plans: UsagePlan::all(),
         })
     }
@@ -343,6 +396,12 @@ impl Control {
 
 fn known_seller<'a>(sellers: &'a BTreeMap<String, Seller>, id: &str) -> Result<&'a Seller, ControlError> {
     sellers.get(id).ok_or_else(|| ControlError::UnknownSeller(id.to_owned()))
+}
+
+/// What JSON calls it.
+fn name_of(named: &impl Serialize) -> String {
+    let name = serde_json::to_value(named).unwrap_or_default();
+    name.as_str().unwrap_or_default().to_owned()
 }
 
 /// Refuses what is out of range, and what is no number.

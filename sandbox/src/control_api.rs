@@ -4,8 +4,9 @@
 //! are `{"error": "what to do"}` with 404 for what does not exist and 422 for what does not fit.
 
 use crate::control::{
-    ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, MetricsWanted, OrderChanges,
-    ParticipationRecord, ProductChanges, ProductRecord, Seed, Seeded, Settings, SettingsChange,
+    AccountHealthRecord, ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, FeedbackRecord,
+    MetricsWanted, NewMessage, OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, QueueRecord,
+    Seed, Seeded, Settings, SettingsChange,
 };
 use crate::evidence::Summary;
 use crate::faults::FaultScript;
@@ -34,6 +35,9 @@ pub(crate) fn routes(control: Control) -> Router {
         .route("/control/sellers/{id}/products", get(products))
         .route("/control/sellers/{id}/participations", get(participations).post(change_participation))
         .route("/control/sellers/{id}/metrics", get(metrics))
+        .route("/control/sellers/{id}/feedback", get(feedback))
+        .route("/control/sellers/{id}/account_health", get(account_health))
+        .route("/control/messages", get(queue).post(push_message))
         .route("/control/settings", post(change_settings))
         .route("/control/summary", get(summary))
         .route("/control/calls", get(calls))
@@ -106,6 +110,26 @@ async fn metrics(
     control.metrics(&seller, &wanted).map(Json)
 }
 
+async fn feedback(State(control): State<Control>, Path(seller): Path<String>) -> Answer<Vec<FeedbackRecord>> {
+    control.feedback(&seller).map(Json)
+}
+
+async fn account_health(
+    State(control): State<Control>,
+    Path(seller): Path<String>,
+) -> Answer<Vec<AccountHealthRecord>> {
+    control.account_health(&seller).map(Json)
+}
+
+async fn queue(State(control): State<Control>) -> Json<QueueRecord> {
+    Json(control.queue())
+}
+
+async fn push_message(State(control): State<Control>, Json(message): Json<NewMessage>) -> Json<Value> {
+    control.push_message(&message);
+    Json(json!({}))
+}
+
 async fn change_settings(
     State(control): State<Control>,
     Json(change): Json<SettingsChange>,
@@ -151,7 +175,7 @@ impl IntoResponse for ControlError {
             | ControlError::UnknownMarketplace(_) => StatusCode::NOT_FOUND,
             ControlError::UnknownTimeZone(_)
             | ControlError::OutOfRange { .. }
-            | ControlError::FaultDoesNotFit => StatusCode::UNPROCESSABLE_ENTITY,
+            | ControlError::FaultDoesNotFit { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         };
         (status, Json(json!({"error": self.to_string()}))).into_response()
     }

@@ -30,7 +30,8 @@ pub struct Summary {
     pub throttled: u64,
     /// Calls received, by operation.
     pub calls: BTreeMap<Operation, u64>,
-    /// Method and path of calls for which there is no operation, the first thousand.
+    /// Method and path of calls for which there is no operation; of reports, the type that nobody has a role for; fetches of
+    /// documents that bring credentials. The first thousand.
     pub refused: Vec<String>,
     /// Access tokens given out.
     pub tokens_issued: u64,

@@ -37,12 +37,26 @@ pub enum Fault {
     EmptyActions,
     /// 403 as for a missing role; from the sign-in, `unauthorized_client`.
     Denied,
+    /// A report is accepted and will fail.
+    Fatal,
+    /// Only the first half of a document is there, and the store does not know that it is half.
+    Truncated,
 }
 
 impl Fault {
     /// Whether it changes the outcome of a call that succeeded, instead of coming before it.
     pub(crate) fn follows_success(self) -> bool {
-        matches!(self, Fault::CutAfter | Fault::InternalAfter | Fault::EmptyActions)
+        matches!(self, Fault::CutAfter | Fault::InternalAfter) || self.only_for().is_some()
+    }
+
+    /// The one operation it can happen to, if there is but one.
+    pub(crate) fn only_for(self) -> Option<Operation> {
+        match self {
+            Fault::EmptyActions => Some(Operation::GetSolicitationActionsForOrder),
+            Fault::Fatal => Some(Operation::CreateReport),
+            Fault::Truncated => Some(Operation::DownloadDocument),
+            _ => None,
+        }
     }
 }
 
@@ -88,7 +102,7 @@ impl FaultScript {
     fn fits(&self, operation: Operation, seller: Option<&str>) -> bool {
         self.operation.is_none_or(|scripted| scripted == operation)
             && (self.seller.is_none() || self.seller.as_deref() == seller)
-            && (self.fault != Fault::EmptyActions || operation == Operation::GetSolicitationActionsForOrder)
+            && self.fault.only_for().is_none_or(|only| only == operation)
     }
 }
 

@@ -11,10 +11,14 @@ use crate::fault_answers::{prevented, spoiled};
 use crate::faults::{Drawn, Fault};
 use crate::operations::{Counter, Operation, Request, looks_like_sp_api};
 use crate::query::{InvalidQuery, Query};
+use crate::report_documents::{Download, download};
 use crate::signin::SignInForm;
 use crate::state::{Shared, State};
 use crate::usage_plans::UsagePlan;
-use crate::{catalog, inventory, listings, orders_answers, participations, sales, solicitations, user_agent};
+use crate::{
+    catalog, inventory, listings, notifications, orders_answers, participations, report_documents, reports,
+    sales, solicitations, sqs, user_agent,
+};
 use axum::body::{Bytes, to_bytes};
 use axum::extract::State as Extracted;
 use axum::http::{Request as HttpRequest, header, request};
@@ -40,6 +44,7 @@ struct Arrival {
     query: String,
     access_token: Option<String>,
     user_agent: Option<String>,
+    has_authorization: bool,
     content_type: String,
     body: Bytes,
 }
@@ -49,13 +54,15 @@ impl Arrival {
         let header = |name: header::HeaderName| {
             parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
+        let target = header(header::HeaderName::from_static("x-amz-target"));
         Arrival {
-            request: Request::recognise(&parts.method, parts.uri.path()),
+            request: Request::recognise(&parts.method, parts.uri.path(), target.as_deref()),
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             access_token: header(header::HeaderName::from_static("x-amz-access-token")),
             user_agent: header(header::USER_AGENT),
+            has_authorization: parts.headers.contains_key(header::AUTHORIZATION),
             content_type: header(header::CONTENT_TYPE).unwrap_or_default(),
             body,
         }
@@ -95,10 +102,36 @@ pub(crate) async fn serve(
         Some(Fault::Slow) => tokio::time::sleep(drawn.map(|drawn| drawn.delay).unwrap_or_default()).await,
         _ => {}
     }
+    if let Some(wait) = arrival.operation().and_then(|operation| sqs::wait_of(operation, &arrival.body)) {
+        wait_for_message(&shared, &arrival.body, wait).await;
+    }
     match shared.state().conclude(&arrival, seq, drawn, shared.now()) {
         Some(answer) => answer.into_response(&request_id),
         None => severed(),
     }
+}
+
+/// How often a queue is looked at for a client that waits: messages come back, and reports end, without anybody calling.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Waits until there is a message to receive, or until the client's patience ends, by the clock of this machine.
+async fn wait_for_message(shared: &Shared, body: &[u8], patience: Duration) {
+    let look = async {
+        loop {
+            let now = shared.now();
+            let found = {
+                let mut state = shared.state();
+                state.finish_reports(now);
+                sqs::has_message(&state, body, now)
+            };
+            if found {
+                return;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    };
+    // Running out of patience is not an error: the answer is then empty.
+    tokio::time::timeout(patience, look).await.ok();
 }
 
 fn severed() -> Response {
@@ -157,34 +190,62 @@ impl State {
         now: DateTime<Utc>,
     ) -> Option<Answer> {
         let prevented = drawn.and_then(|drawn| prevented(drawn.fault, arrival.operation()));
-        let mut answer = prevented.or_else(|| Some(self.answer(arrival, now)));
+        let mut answer = prevented.or_else(|| {
+            self.finish_reports(now);
+            Some(self.answer(arrival, drawn.map(|drawn| drawn.fault), now))
+        });
         let mut struck = drawn.map(|drawn| drawn.fault);
         if let (Some(drawn), Some(request)) =
             (drawn.filter(|drawn| drawn.fault.follows_success()), &arrival.request)
         {
-            if answer.as_ref().is_some_and(|answer| answer.status.is_success()) {
-                answer = spoiled(drawn.fault, request, &Query::parse(&arrival.query));
-            } else {
-                self.faults.give_back(drawn);
-                struck = None;
+            match answer.take_if(|answer| answer.status.is_success()) {
+                Some(success) => {
+                    answer = spoiled(drawn.fault, success, request, &Query::parse(&arrival.query));
+                }
+                None => {
+                    self.faults.give_back(drawn);
+                    struck = None;
+                }
             }
         }
         self.calls.finish(seq, answer.as_ref().map(|answer| answer.status.as_u16()), struck);
         answer
     }
 
-    fn answer(&mut self, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
+    fn answer(&mut self, arrival: &Arrival, fault: Option<Fault>, now: DateTime<Utc>) -> Answer {
         let Some(request) = &arrival.request else { return refused(&arrival.path) };
         match request.operation.counter() {
             Counter::SignIn => self.sign_in.answer(&arrival.sign_in_form(), &self.pace, now),
-            Counter::Seller => self.answer_caller(request, arrival, now),
+            Counter::Seller | Counter::Application => self.answer_caller(request, arrival, fault, now),
+            Counter::Queue => {
+                sqs::answer(self, request.operation, &arrival.body, arrival.has_authorization, now)
+            }
+            Counter::Store => {
+                let wanted = Download {
+                    path: request.first_subject(),
+                    query: &Query::parse(&arrival.query),
+                    has_credentials: arrival.access_token.is_some() || arrival.has_authorization,
+                    now,
+                };
+                download(self, &wanted)
+            }
         }
     }
 
     /// Checks what Amazon checks of every call of the Selling Partner API, then lets the operation answer.
-    fn answer_caller(&mut self, request: &Request, arrival: &Arrival, now: DateTime<Utc>) -> Answer {
+    fn answer_caller(
+        &mut self,
+        request: &Request,
+        arrival: &Arrival,
+        fault: Option<Fault>,
+        now: DateTime<Utc>,
+    ) -> Answer {
         let at = self.pace.at(now);
-        let caller = self.sign_in.caller(arrival.access_token.as_deref(), at);
+        let token = arrival.access_token.as_deref();
+        let caller = match request.operation.counter() {
+            Counter::Application => self.sign_in.application(token, at).map(|()| ""),
+            _ => self.sign_in.caller(token, at),
+        };
         let seller = match caller {
             Ok(seller) => seller.to_owned(),
             Err(details) => return Answer::access_denied(details),
@@ -198,10 +259,21 @@ impl State {
             return Answer::quota_exceeded();
         }
         let query = Query::parse(&arrival.query);
-        let ask = Ask { seller: &seller, subject: &request.subject, query: &query, body: &arrival.body, now };
+        let ask = Ask {
+            seller: &seller,
+            subject: &request.subject,
+            query: &query,
+            body: &arrival.body,
+            fault,
+            now,
+        };
         let answer = self
             .perform(request.operation, &ask)
             .unwrap_or_else(|InvalidQuery(details)| Answer::invalid_input("Invalid Input", &details));
+        // Orders have places of their own for the buyer.
+        let has_places = matches!(request.operation, Operation::SearchOrders | Operation::GetOrder);
+        let leaks = self.leak_buyer_data && !has_places && answer.status.is_success();
+        let answer = if leaks { answer.leaking() } else { answer };
         answer.with_rate(plan.rate_header(self.pace.speed()))
     }
 
@@ -221,7 +293,21 @@ impl State {
             Operation::SearchListingsItems => listings::search_listings_items(self, ask),
             Operation::SearchCatalogItems => catalog::search_catalog_items(self, ask),
             Operation::GetOrderMetrics => sales::get_order_metrics(self, ask),
-            Operation::Token => Ok(Answer::access_denied("")),
+            Operation::CreateReport => reports::create_report(self, ask),
+            Operation::GetReport => reports::get_report(self, ask),
+            Operation::GetReportDocument => report_documents::get_report_document(self, ask),
+            Operation::CreateDestination => notifications::create_destination(self, ask),
+            Operation::GetDestinations => notifications::get_destinations(self, ask),
+            Operation::CreateSubscription => notifications::create_subscription(self, ask),
+            Operation::GetSubscription => notifications::get_subscription(self, ask),
+            // Answered at other counters.
+            Operation::Token
+            | Operation::DownloadDocument
+            | Operation::ReceiveMessage
+            | Operation::DeleteMessage
+            | Operation::DeleteMessageBatch
+            | Operation::GetQueueAttributes
+            | Operation::GetQueueUrl => Ok(Answer::access_denied("")),
         }
     }
 }

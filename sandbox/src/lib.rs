@@ -20,10 +20,12 @@
 //! It does not promise to find every mistake: what Amazon does beyond its documents is not in it. Its answers satisfy Amazon's
 //! published models; a test compares them.
 
+mod account_health;
 mod answer;
 mod ask;
 mod calls;
 mod catalog;
+mod charsets;
 mod control;
 mod control_api;
 mod dice;
@@ -31,9 +33,12 @@ mod documents;
 mod evidence;
 mod fault_answers;
 mod faults;
+mod feedback;
 mod gateway;
 mod inventory;
 mod listings;
+mod notices;
+mod notifications;
 mod operations;
 mod orders;
 mod orders_answers;
@@ -43,6 +48,9 @@ mod participations;
 mod planted;
 mod products;
 mod query;
+mod queues;
+mod report_documents;
+mod reports;
 mod sales;
 mod search;
 mod seed;
@@ -50,16 +58,18 @@ mod sellers;
 mod server;
 mod signin;
 mod solicitations;
+mod sqs;
 mod state;
 mod stretches;
 mod usage_plans;
 mod user_agent;
 
 pub use calls::{Call, CallPage};
+pub use charsets::ReportCharset;
 pub use control::{
-    ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, IssueRecord, MetricsWanted,
-    OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, Seed, Seeded, SeededSeller, Settings,
-    SettingsChange, StockRecord,
+    AccountHealthRecord, ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, FeedbackRecord,
+    IssueRecord, MessageRecord, MetricsWanted, NewMessage, OrderChanges, ParticipationRecord, ProductChanges,
+    ProductRecord, QueueRecord, Seed, Seeded, SeededSeller, Settings, SettingsChange, StockRecord,
 };
 pub use evidence::{OrderRecord, Summary};
 pub use faults::{Fault, FaultScript};

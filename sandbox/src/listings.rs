@@ -6,6 +6,7 @@ use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::orders::{FulfilledBy, iso8601};
 use crate::page_tokens::PageWanted;
+use crate::planted::{BUYER_NAME, SELLER_NAME};
 use crate::products::{Issue, Listing, Product};
 use crate::query::{InvalidQuery, Query};
 use crate::sellers::Seller;
@@ -271,7 +272,11 @@ fn summary_document(product: &Product, listing: &Listing) -> Value {
 }
 
 fn attributes_document(product: &Product) -> Value {
-    json!({"item_name": [{"value": product.identity.goods.title}]})
+    // Attributes have no end; some are about the people who sell and buy.
+    json!({
+        "item_name": [{"value": product.identity.goods.title}],
+        "merchant_note": [{"value": format!("Made for {BUYER_NAME} by {SELLER_NAME}")}],
+    })
 }
 
 /// Every issue once, with all marketplaces that have it.

@@ -30,6 +30,16 @@ Amazon's side:
   GET  /listings/2021-08-01/items/{sellerId}
   GET  /catalog/2022-04-01/items
   GET  /sales/v1/orderMetrics
+  POST /reports/2021-06-30/reports
+  GET  /reports/2021-06-30/reports/{reportId}
+  GET  /reports/2021-06-30/documents/{reportDocumentId}
+  POST /notifications/v1/destinations
+  GET  /notifications/v1/destinations
+  POST /notifications/v1/subscriptions/{notificationType}
+  GET  /notifications/v1/subscriptions/{notificationType}
+  POST /                                            X-Amz-Target: AmazonSQS.{ReceiveMessage, DeleteMessage,
+                                                    DeleteMessageBatch, GetQueueAttributes, GetQueueUrl}
+  GET  /documents/{address}?signature=SIGNATURE     without any token, as from Amazon's store of files
 
 Control (JSON):
   POST   /control/seed                    {sellers, orders, seed?, region?: na|eu|fe}
@@ -37,16 +47,22 @@ Control (JSON):
   POST   /control/orders/{id}/vanish
   POST   /control/products                {seller, count?, touch?, delete?, seconds_ago?}
   POST   /control/faults                  {operation: NAME|*, fault, times, seller?, skip?, delay_ms?, probability?}
-         fault: quota internal unavailable hang slow cut cut_after internal_after garbage empty_actions denied
+         fault: quota internal unavailable hang slow cut cut_after internal_after garbage empty_actions denied fatal truncated
   DELETE /control/faults                  forgets all faults, releases hanging calls
   POST   /control/sellers/{id}/revoke
   POST   /control/sellers/{id}/restore
   POST   /control/sellers/{id}/participations   {marketplace_id, is_participating, has_suspended_listings}
-  POST   /control/settings                {speed?, leak_buyer_data?, client_secret?, inventory_token_seconds?}
+  POST   /control/settings                {speed?, leak_buyer_data?, client_secret?, inventory_token_seconds?, report_gzip?,
+                                           report_charset?: utf-8|windows-1252|shift_jis, document_url_seconds?,
+                                           queue_duplicates?, queue_out_of_order?}
+  POST   /control/messages                {body}
   GET    /control/summary
   GET    /control/orders
+  GET    /control/messages
   GET    /control/sellers/{id}/products
   GET    /control/sellers/{id}/participations
+  GET    /control/sellers/{id}/feedback
+  GET    /control/sellers/{id}/account_health
   GET    /control/sellers/{id}/metrics?marketplace_id=ID&time_zone=NAME&asin=ASIN
   GET    /control/calls?after=SEQ&limit=N";
 

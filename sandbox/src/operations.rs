@@ -3,6 +3,7 @@
 //! Everything that is not listed here is refused, as Amazon refuses what an application has no role for. That is on purpose: a
 //! client that reaches for another operation shall fail loudly, and the attempt is kept for the test to see.
 
+use crate::sqs;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,32 @@ pub enum Operation {
     SearchCatalogItems,
     /// `GET /sales/v1/orderMetrics`
     GetOrderMetrics,
+    /// `POST /reports/2021-06-30/reports`
+    CreateReport,
+    /// `GET /reports/2021-06-30/reports/{reportId}`
+    GetReport,
+    /// `GET /reports/2021-06-30/documents/{reportDocumentId}`
+    GetReportDocument,
+    /// `GET /documents/{address}`: not Amazon's API but its store of files.
+    DownloadDocument,
+    /// `POST /notifications/v1/destinations`
+    CreateDestination,
+    /// `GET /notifications/v1/destinations`
+    GetDestinations,
+    /// `POST /notifications/v1/subscriptions/{notificationType}`
+    CreateSubscription,
+    /// `GET /notifications/v1/subscriptions/{notificationType}`
+    GetSubscription,
+    /// `AmazonSQS.ReceiveMessage`
+    ReceiveMessage,
+    /// `AmazonSQS.DeleteMessage`
+    DeleteMessage,
+    /// `AmazonSQS.DeleteMessageBatch`
+    DeleteMessageBatch,
+    /// `AmazonSQS.GetQueueAttributes`
+    GetQueueAttributes,
+    /// `AmazonSQS.GetQueueUrl`
+    GetQueueUrl,
 }
 
 /// Who may ask for an operation, and in whose shape it is answered.
@@ -39,6 +66,12 @@ pub(crate) enum Counter {
     SignIn,
     /// The Selling Partner API, for a seller, with its access token.
     Seller,
+    /// The Selling Partner API, for the application itself, with an access token for notifications.
+    Application,
+    /// The store of files: whoever has the address.
+    Store,
+    /// Message queues: whoever signs.
+    Queue,
 }
 
 /// A request that the sandbox has an answer for.
@@ -51,7 +84,7 @@ pub(crate) struct Request {
 }
 
 /// Method and path of each operation; `{}` is a part that varies.
-const ROUTES: [(&str, &str, Operation); 10] = [
+const ROUTES: [(&str, &str, Operation); 18] = [
     ("POST", "auth/o2/token", Operation::Token),
     ("GET", "orders/2026-01-01/orders", Operation::SearchOrders),
     ("GET", "orders/2026-01-01/orders/{}", Operation::GetOrder),
@@ -66,6 +99,14 @@ const ROUTES: [(&str, &str, Operation); 10] = [
     ("GET", "listings/2021-08-01/items/{}", Operation::SearchListingsItems),
     ("GET", "catalog/2022-04-01/items", Operation::SearchCatalogItems),
     ("GET", "sales/v1/orderMetrics", Operation::GetOrderMetrics),
+    ("POST", "reports/2021-06-30/reports", Operation::CreateReport),
+    ("GET", "reports/2021-06-30/reports/{}", Operation::GetReport),
+    ("GET", "reports/2021-06-30/documents/{}", Operation::GetReportDocument),
+    ("GET", "documents/{}", Operation::DownloadDocument),
+    ("POST", "notifications/v1/destinations", Operation::CreateDestination),
+    ("GET", "notifications/v1/destinations", Operation::GetDestinations),
+    ("POST", "notifications/v1/subscriptions/{}", Operation::CreateSubscription),
+    ("GET", "notifications/v1/subscriptions/{}", Operation::GetSubscription),
 ];
 
 impl Operation {
@@ -73,14 +114,26 @@ impl Operation {
     pub(crate) fn counter(self) -> Counter {
         match self {
             Operation::Token => Counter::SignIn,
+            Operation::DownloadDocument => Counter::Store,
+            Operation::CreateDestination | Operation::GetDestinations => Counter::Application,
+            Operation::ReceiveMessage
+            | Operation::DeleteMessage
+            | Operation::DeleteMessageBatch
+            | Operation::GetQueueAttributes
+            | Operation::GetQueueUrl => Counter::Queue,
             _ => Counter::Seller,
         }
     }
 }
 
 impl Request {
-    /// Recognises a request, or returns `None` for everything this sandbox does not offer.
-    pub(crate) fn recognise(method: &Method, path: &str) -> Option<Request> {
+    /// Recognises a request by its method and path, or by the target that a queue's client names; returns `None` for everything
+    /// this sandbox does not offer.
+    pub(crate) fn recognise(method: &Method, path: &str, target: Option<&str>) -> Option<Request> {
+        if let Some(target) = target {
+            let operation = sqs::operation_of(target).filter(|_| method == Method::POST)?;
+            return Some(Request { operation, subject: Vec::new() });
+        }
         ROUTES.iter().filter(|(verb, _, _)| *verb == method.as_str()).find_map(|(_, pattern, operation)| {
             let subject = subject_of(pattern, path.strip_prefix('/')?)?;
             Some(Request { operation: *operation, subject })
@@ -128,7 +181,7 @@ mod tests {
         for (method, pattern, operation) in ROUTES {
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             let path = format!("/{}", pattern.replace("{}", id));
-            let request = Request::recognise(&method, &path).expect("it is an operation");
+            let request = Request::recognise(&method, &path, None).expect("it is an operation");
             assert_eq!(request.operation, operation, "{method} {path}");
             assert_eq!(request.subject, vec![id; pattern.matches("{}").count()], "{method} {path}");
         }
@@ -144,8 +197,16 @@ mod tests {
             (Method::GET, "/finances/2024-06-19/transactions"),
             (Method::GET, "/auth/o2/token"),
         ] {
-            assert_eq!(Request::recognise(&method, path), None, "{method} {path}");
+            assert_eq!(Request::recognise(&method, path, None), None, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_queue_is_asked_by_the_target_whatever_the_path() {
+        let receive = Request::recognise(&Method::POST, "/", Some("AmazonSQS.ReceiveMessage"));
+        assert_eq!(receive.map(|request| request.operation), Some(Operation::ReceiveMessage));
+        assert_eq!(Request::recognise(&Method::POST, "/", Some("AmazonSQS.SendMessage")), None);
+        assert_eq!(Request::recognise(&Method::GET, "/", Some("AmazonSQS.ReceiveMessage")), None);
     }
 
     #[test]

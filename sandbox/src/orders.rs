@@ -144,6 +144,11 @@ impl OrderBook {
         self.by_id.get(order_id).filter(|order| order.seller == seller && !order.vanished)
     }
 
+    /// Any order.
+    pub(crate) fn get(&self, order_id: &str) -> Option<&Order> {
+        self.by_id.get(order_id)
+    }
+
     /// Any order, to record on it what happened.
     pub(crate) fn get_mut(&mut self, order_id: &str) -> Option<&mut Order> {
         self.by_id.get_mut(order_id)

@@ -82,7 +82,12 @@ impl Sandbox {
         let address = listener.local_addr()?;
         let now = (options.clock)();
         let sign_in = SignIn::new(options.client_id, options.client_secret);
-        let state = State::new(Pace::new(now, options.speed), sign_in, options.chance_seed);
+        let state = State::new(
+            Pace::new(now, options.speed),
+            sign_in,
+            format!("http://{address}"),
+            options.chance_seed,
+        );
         let shared = Arc::new(Shared::new(options.clock, state));
         let control = Control::new(Arc::clone(&shared));
         let amazon = Router::new().fallback(gateway::serve).with_state(shared);

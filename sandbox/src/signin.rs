@@ -14,8 +14,8 @@ use uuid::Uuid;
 const ACCESS_TOKEN_LIFE_SECONDS: f64 = 3600.0;
 /// For how long an expired token is still recognised as such instead of as one that never was.
 const REMEMBERED_SECONDS: f64 = 24.0 * 3600.0;
-const SCOPES: [&str; 2] =
-    ["sellingpartnerapi::notifications", "sellingpartnerapi::client_credential:rotation"];
+const NOTIFICATIONS: &str = "sellingpartnerapi::notifications";
+const SCOPES: [&str; 2] = [NOTIFICATIONS, "sellingpartnerapi::client_credential:rotation"];
 
 /// What a client sends to be signed in.
 #[derive(Clone, Debug, Default)]
@@ -39,10 +39,27 @@ impl SignInForm {
     }
 }
 
-/// For whom an access token speaks. `None`: for the application itself, which no operation here accepts.
+/// For whom an access token speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Bearer {
+    /// For a seller, by id.
+    Seller(String),
+    /// For the application itself, within a scope.
+    Application(String),
+}
+
+impl Bearer {
+    fn seller(&self) -> Option<&str> {
+        match self {
+            Bearer::Seller(seller) => Some(seller),
+            Bearer::Application(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Grant {
-    seller: Option<String>,
+    bearer: Bearer,
     ends: AmazonTime,
 }
 
@@ -99,7 +116,7 @@ impl SignIn {
     /// Takes a seller's authorisation back: its refresh tokens and its access tokens are void.
     pub(crate) fn revoke(&mut self, seller: &str) {
         self.sellers_by_refresh_token.retain(|_, owner| owner != seller);
-        self.grants.retain(|_, grant| grant.seller.as_deref() != Some(seller));
+        self.grants.retain(|_, grant| grant.bearer.seller() != Some(seller));
     }
 
     /// The seller a form speaks for, if it is authorised.
@@ -109,29 +126,42 @@ impl SignIn {
 
     /// The seller of an access token, even of an expired one.
     pub(crate) fn seller_of_token(&self, token: &str) -> Option<&str> {
-        self.grants.get(token)?.seller.as_deref()
+        self.grants.get(token)?.bearer.seller()
     }
 
-    /// Who may call with this access token.
+    /// Which seller may call with this access token.
     pub(crate) fn caller(&self, token: Option<&str>, at: AmazonTime) -> Caller<'_> {
+        let bearer = self.bearer(token, at)?;
+        bearer.seller().ok_or("The access token you provided does not belong to a selling partner.")
+    }
+
+    /// Whether the application may call with this access token about notifications, or why not.
+    pub(crate) fn application(&self, token: Option<&str>, at: AmazonTime) -> Result<(), &'static str> {
+        match self.bearer(token, at)? {
+            Bearer::Application(scope) if scope == NOTIFICATIONS => Ok(()),
+            _ => Err("The access token you provided does not have the required scope."),
+        }
+    }
+
+    fn bearer(&self, token: Option<&str>, at: AmazonTime) -> Result<&Bearer, &'static str> {
         let token = token.ok_or("Access token is missing in the request header.")?;
         let unknown = "The access token you provided is revoked, malformed or invalid.";
         let grant = self.grants.get(token).ok_or(unknown)?;
         if grant.ends <= at {
             return Err("The access token you provided has expired.");
         }
-        grant.seller.as_deref().ok_or("The access token you provided does not belong to a selling partner.")
+        Ok(&grant.bearer)
     }
 
     /// Answers a request for an access token.
     pub(crate) fn answer(&mut self, form: &SignInForm, pace: &Pace, now: DateTime<Utc>) -> Answer {
         match self.grant(form) {
-            Ok(seller) => self.issue(seller, form, pace, now),
+            Ok(bearer) => self.issue(bearer, form, pace, now),
             Err(refusal) => Answer::sign_in_error(refusal.status(), refusal.error(), &refusal.description()),
         }
     }
 
-    fn grant(&self, form: &SignInForm) -> Result<Option<String>, Refusal> {
+    fn grant(&self, form: &SignInForm) -> Result<Bearer, Refusal> {
         let required = |name: &'static str| form.get(name).ok_or(Refusal::Missing(name));
         let grant_type = required("grant_type")?;
         if (required("client_id")?, required("client_secret")?) != (&self.client_id, &self.client_secret) {
@@ -141,33 +171,31 @@ impl SignIn {
             "refresh_token" if form.get("scope").is_some() => Err(Refusal::ScopeAndRefreshToken),
             "refresh_token" => {
                 let token = required("refresh_token")?;
-                self.sellers_by_refresh_token.get(token).cloned().map(Some).ok_or(Refusal::NotAuthorised)
+                let seller = self.sellers_by_refresh_token.get(token).cloned();
+                seller.map(Bearer::Seller).ok_or(Refusal::NotAuthorised)
             }
-            "client_credentials" if SCOPES.contains(&required("scope")?) => Ok(None),
-            "client_credentials" => Err(Refusal::UnknownScope),
+            "client_credentials" => {
+                let scope = required("scope")?;
+                let known = SCOPES.contains(&scope).then(|| Bearer::Application(scope.to_owned()));
+                known.ok_or(Refusal::UnknownScope)
+            }
             _ => Err(Refusal::UnknownGrantType),
         }
     }
 
-    fn issue(
-        &mut self,
-        seller: Option<String>,
-        form: &SignInForm,
-        pace: &Pace,
-        now: DateTime<Utc>,
-    ) -> Answer {
+    fn issue(&mut self, bearer: Bearer, form: &SignInForm, pace: &Pace, now: DateTime<Utc>) -> Answer {
         let at = pace.at(now);
         self.grants.retain(|_, grant| grant.ends.plus_seconds(REMEMBERED_SECONDS) > at);
         let life = pace.lifetime(now, ACCESS_TOKEN_LIFE_SECONDS);
         let access_token = format!("Atza|{}", Uuid::new_v4().simple());
-        self.grants.insert(access_token.clone(), Grant { seller: seller.clone(), ends: life.ends });
+        self.grants.insert(access_token.clone(), Grant { bearer: bearer.clone(), ends: life.ends });
         self.tokens_issued += 1;
         let mut body = json!({
             "access_token": access_token,
             "token_type": "bearer",
             "expires_in": life.wall_seconds,
         });
-        if let (Some(_), Some(refresh_token)) = (seller, form.get("refresh_token")) {
+        if let (Bearer::Seller(_), Some(refresh_token)) = (bearer, form.get("refresh_token")) {
             body["refresh_token"] = json!(refresh_token);
         }
         Answer::json(StatusCode::OK, &body).not_stored()
@@ -240,7 +268,7 @@ mod tests {
     fn ask(sign_in: &mut SignIn, form: &str) -> (u16, Value) {
         let form = SignInForm::parse("application/x-www-form-urlencoded;charset=UTF-8", form.as_bytes());
         let answer = sign_in.answer(&form, &Pace::new(now(), 1.0), now());
-        (answer.status.as_u16(), serde_json::from_str(&answer.body).expect("the answer is JSON"))
+        (answer.status.as_u16(), serde_json::from_slice(&answer.body).expect("the answer is JSON"))
     }
 
     #[test]
@@ -300,7 +328,11 @@ mod tests {
         assert_eq!(status, 200);
         assert!(body.get("refresh_token").is_none());
         let at = Pace::new(now(), 1.0).at(now());
-        assert!(sign_in.caller(body["access_token"].as_str(), at).is_err());
+        let token = body["access_token"].as_str();
+        assert!(sign_in.caller(token, at).is_err());
+        assert_eq!(sign_in.application(token, at), Ok(()));
+        let (_, body) = ask(&mut sign_in, REFRESH);
+        assert!(sign_in.application(body["access_token"].as_str(), at).is_err(), "a seller's token");
     }
 
     #[test]

@@ -200,13 +200,13 @@ mod tests {
         orders.insert(delivered(ID, now(), 10));
         let query = Query::parse("marketplaceIds=A1F83G8C2ARO7P");
         let first = ask_buyer(&mut orders, "A1", ID, &query, now());
-        assert_eq!((first.status, first.body.as_str()), (StatusCode::CREATED, "{}"));
+        assert_eq!((first.status, first.text().as_str()), (StatusCode::CREATED, "{}"));
 
         let again = ask_buyer(&mut orders, "A1", ID, &query, now() + TimeDelta::days(1));
         assert_eq!(again.status, StatusCode::FORBIDDEN);
-        assert!(again.body.contains("The requested solicitation is not available for this amazonOrderId."));
+        assert!(again.text().contains("The requested solicitation is not available for this amazonOrderId."));
         let actions = offered_actions(&orders, "A1", ID, &query, now());
-        assert_eq!(actions.body, no_actions(ID, &query).body);
+        assert_eq!(actions.text(), no_actions(ID, &query).text());
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
             let answer = ask_buyer(&mut orders, "A1", ID, &Query::parse(query), now());
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
             let message = "Missing or invalid request parameters: [marketplaceIds]";
-            assert!(answer.body.contains(message), "{query}");
+            assert!(answer.text().contains(message), "{query}");
         }
     }
 }

@@ -4,11 +4,16 @@
 //! hanging answer) waits without holding it. State is in memory and gone with the process.
 
 use crate::calls::CallLog;
+use crate::charsets::ReportCharset;
 use crate::faults::Faults;
+use crate::notifications::Subscriptions;
 use crate::orders::OrderBook;
 use crate::pace::{Clock, Pace};
 use crate::page_tokens::PageTokens;
 use crate::products::Shelves;
+use crate::queues::Queues;
+use crate::report_documents::Documents;
+use crate::reports::Reports;
 use crate::search::PagingTokens;
 use crate::sellers::Seller;
 use crate::signin::SignIn;
@@ -38,6 +43,22 @@ pub(crate) struct State {
     pub(crate) page_tokens: PageTokens,
     /// How long the page tokens of the inventory live, in seconds of the wall clock.
     pub(crate) inventory_token_seconds: f64,
+    /// Reports.
+    pub(crate) reports: Reports,
+    /// Their documents.
+    pub(crate) documents: Documents,
+    /// Who wants to hear of what.
+    pub(crate) subscriptions: Subscriptions,
+    /// Where it is told.
+    pub(crate) queues: Queues,
+    /// What reports are written in, instead of what their marketplace's are.
+    pub(crate) report_charset: Option<ReportCharset>,
+    /// Whether reports are compressed.
+    pub(crate) report_gzip: bool,
+    /// How long a document's address lives, in seconds of the wall clock.
+    pub(crate) document_url_seconds: f64,
+    /// `http://` and the address the sandbox listens on.
+    pub(crate) base_url: String,
     /// Quotas.
     pub(crate) buckets: Buckets,
     /// Scripted faults.
@@ -54,10 +75,11 @@ pub(crate) struct State {
 
 /// As Amazon has it: "The string token will expire 30 seconds after being created."
 const INVENTORY_TOKEN_SECONDS: f64 = 30.0;
+const DOCUMENT_URL_SECONDS: f64 = 300.0;
 
 impl State {
     /// Nothing has happened yet.
-    pub(crate) fn new(pace: Pace, sign_in: SignIn, chance_seed: u64) -> State {
+    pub(crate) fn new(pace: Pace, sign_in: SignIn, base_url: String, chance_seed: u64) -> State {
         State {
             pace,
             sign_in,
@@ -67,6 +89,14 @@ impl State {
             shelves: Shelves::default(),
             page_tokens: PageTokens::default(),
             inventory_token_seconds: INVENTORY_TOKEN_SECONDS,
+            reports: Reports::default(),
+            documents: Documents::default(),
+            subscriptions: Subscriptions::default(),
+            queues: Queues::default(),
+            report_charset: None,
+            report_gzip: true,
+            document_url_seconds: DOCUMENT_URL_SECONDS,
+            base_url,
             buckets: Buckets::default(),
             faults: Faults::default(),
             calls: CallLog::default(),

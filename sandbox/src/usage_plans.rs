@@ -45,9 +45,11 @@ const SELLERS: &str = "models/sellers-api-model/sellers.json";
 const INVENTORY: &str = "models/fba-inventory-api-model/fbaInventory.json";
 const LISTINGS: &str = "models/listings-items-api-model/listingsItems_2021-08-01.json";
 const CATALOG: &str = "models/catalog-items-api-model/catalogItems_2022-04-01.json";
+const REPORTS: &str = "models/reports-api-model/reports_2021-06-30.json";
+const NOTIFICATIONS: &str = "models/notifications-api-model/notifications.json";
 const SALES: &str = "models/sales-api-model/sales.json";
 
-static PLANS: [UsagePlan; 9] = [
+static PLANS: [UsagePlan; 16] = [
     plan(Operation::SearchOrders, 0.0056, 20.0, ORDERS),
     plan(Operation::GetOrder, 0.5, 30.0, ORDERS),
     plan(Operation::GetSolicitationActionsForOrder, 1.0, 5.0, SOLICITATIONS),
@@ -61,6 +63,13 @@ static PLANS: [UsagePlan; 9] = [
         ..plan(Operation::SearchCatalogItems, 2.0, 2.0, CATALOG)
     },
     plan(Operation::GetOrderMetrics, 0.5, 15.0, SALES),
+    plan(Operation::CreateReport, 0.0167, 15.0, REPORTS),
+    plan(Operation::GetReport, 2.0, 15.0, REPORTS),
+    plan(Operation::GetReportDocument, 0.0167, 15.0, REPORTS),
+    plan(Operation::CreateDestination, 1.0, 5.0, NOTIFICATIONS),
+    plan(Operation::GetDestinations, 1.0, 5.0, NOTIFICATIONS),
+    plan(Operation::CreateSubscription, 1.0, 5.0, NOTIFICATIONS),
+    plan(Operation::GetSubscription, 1.0, 5.0, NOTIFICATIONS),
 ];
 
 impl UsagePlan {

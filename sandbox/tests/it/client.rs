@@ -15,6 +15,8 @@ pub(crate) const USER_AGENT: &str = "Amzigo/1.0 (Language=Rust/1.95; Platform=Li
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+    /// The bytes as text, with signs in place of what is none.
     pub(crate) text: String,
 }
 
@@ -125,6 +127,13 @@ impl Stage {
         self.try_send(Method::POST, path, token).await.expect("the sandbox answers")
     }
 
+    /// Sends a body of JSON with a token.
+    pub(crate) async fn post_json(&self, path: &str, token: &str, body: &serde_json::Value) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base_url)).json(body);
+        let request = request.header("x-amz-access-token", token).header("user-agent", USER_AGENT);
+        read(request).await.expect("the sandbox answers")
+    }
+
     /// Path of a search for all orders of the last 70 days.
     pub(crate) fn search(&self, more: &str) -> String {
         let after = (self.clock.now() - TimeDelta::days(70)).format("%Y-%m-%dT%H:%M:%SZ");
@@ -172,7 +181,9 @@ pub(crate) fn http() -> reqwest::Client {
 pub(crate) async fn read(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status(), response.headers().clone());
-    Ok(Answer { status, headers, text: response.text().await? })
+    let bytes = response.bytes().await?.to_vec();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Answer { status, headers, bytes, text })
 }
 
 /// Waits until something is so, and fails after ten seconds.

@@ -12,6 +12,7 @@ use std::io::Write;
 use std::path::Path;
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/spapi-models/models");
+const SCHEMAS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/spapi-models/schemas");
 
 /// One of Amazon's models.
 pub(crate) struct Model {
@@ -20,15 +21,17 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn read(file: &str) -> Option<Model> {
-        let path = Path::new(MODELS).join(file);
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            // Written past the test harness, which keeps what a passing test prints to itself.
-            writeln!(std::io::stderr(), "NOT CHECKED: Amazon's model {} is missing", path.display()).ok();
-            return None;
-        };
-        let mut document: Value = serde_json::from_str(&text).expect("Amazon's model is JSON");
+        let mut document = read_beside_the_project(MODELS, file)?;
         close(&mut document["definitions"]);
         Some(Model { document })
+    }
+
+    /// Lets these definitions say more than they name: Amazon joins them to one object.
+    pub(crate) fn leave_open(&mut self, places: &[&str]) {
+        for place in places {
+            let part = self.document["definitions"].pointer_mut(place).expect("the model has this part");
+            part["additionalProperties"] = json!(true);
+        }
     }
 
     /// The judge of an operation's answers with a status.
@@ -55,8 +58,49 @@ impl Model {
             .collect();
         assert!(complaints.is_empty(), "{method} {path} {status}: {complaints:#?} in {}", answer.text);
         assert!(answer.header("x-amzn-requestid").is_some(), "{method} {path} {status}");
-        let names_rate = matches!(status, 200 | 201 | 400 | 404);
+        let names_rate = matches!(status, 200 | 201 | 202 | 400 | 404);
         assert_eq!(answer.header("x-amzn-ratelimit-limit").is_some(), names_rate, "{method} {path} {status}");
+    }
+}
+
+fn read_beside_the_project(folder: &str, file: &str) -> Option<Value> {
+    let path = Path::new(folder).join(file);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        // Written past the test harness, which keeps what a passing test prints to itself.
+        writeln!(std::io::stderr(), "NOT CHECKED: Amazon's model {} is missing", path.display()).ok();
+        return None;
+    };
+    Some(serde_json::from_str(&text).expect("Amazon's model is JSON"))
+}
+
+/// Refuses what does not satisfy one of Amazon's schemas of reports and notifications, or says more than it names, unless at
+/// one of these places, where the schema contradicts itself.
+pub(crate) fn check_schema(file: &str, told: &Value, open: &[&str]) {
+    let Some(mut schema) = read_beside_the_project(SCHEMAS, file) else { return };
+    // Schemas name each of their parts, all alike, which would make every reference ambiguous.
+    forget_names(&mut schema);
+    close(&mut schema);
+    for place in open {
+        let part = schema.pointer_mut(place).expect("the schema has this part");
+        part["additionalProperties"] = json!(true);
+    }
+    let judge = jsonschema::options().with_draft(Draft::Draft7).build(&schema).expect("it is a JSON schema");
+    let complaints: Vec<String> =
+        judge.iter_errors(told).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert!(complaints.is_empty(), "{file}: {complaints:#?} in {told}");
+}
+
+fn forget_names(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if object.get("$id").is_some_and(Value::is_string) {
+                object.remove("$id");
+            }
+            object.remove("examples");
+            object.values_mut().for_each(forget_names);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_names),
+        _ => {}
     }
 }
 

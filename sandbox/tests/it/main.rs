@@ -9,5 +9,7 @@ mod control;
 mod judge;
 mod models_of_sellers_and_products;
 mod process;
+mod rules_of_notifications;
 mod rules_of_products;
+mod rules_of_reports;
 mod scripted_faults;
