@@ -28,7 +28,7 @@ use sandbox::{Call, Fault, FaultScript, Operation as Asked, Options, Region, San
 use tokio::time::Instant;
 
 use crate::{
-    config::AmazonSettings,
+    config::{AmazonSettings, NoticeSettings},
     context::Context,
     keyring::Keyring,
     kinds::{
@@ -163,6 +163,20 @@ impl Shop {
         let source = NoticeSource::Queue { arn: QUEUE_ARN.to_owned(), queue: Arc::clone(&queue) as _ };
         Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
         queue
+    }
+
+    /// Lets the shop's context listen to the queue that the sandbox puts notices into, through AWS' own client.
+    #[cfg(feature = "sqs")]
+    pub(crate) async fn listen_to_amazon(&mut self) {
+        let queue = self.sandbox.control().queue();
+        let settings = NoticeSettings {
+            url: queue.url.parse().expect("a URL"),
+            arn: queue.arn,
+            region: "eu-west-1".to_owned(),
+            endpoint: self.sandbox.base_url().parse().ok(),
+        };
+        let source = NoticeSource::open(Some(settings)).await;
+        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
     }
 
     /// The seller connects again, with this authorisation and all of its marketplaces.
@@ -393,8 +407,11 @@ impl Shop {
     }
 
     /// Changes what is stored behind the program's back.
-    pub(crate) async fn execute(&self, statement: &'static str) {
-        sqlx::raw_sql(statement).execute(&self.context.pool).await.expect("the statement is right");
+    pub(crate) async fn execute(&self, statement: &str) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&self.context.pool)
+            .await
+            .expect("the statement is right");
     }
 }
 
