@@ -28,7 +28,7 @@ use sandbox::{Call, Fault, FaultScript, Operation as Asked, Options, Region, San
 use tokio::time::Instant;
 
 use crate::{
-    config::{AmazonSettings, NoticeSettings},
+    config::AmazonSettings,
     context::Context,
     keyring::Keyring,
     kinds::{
@@ -36,20 +36,16 @@ use crate::{
         send_review_request::SendReviewRequest,
         sync_orders::{SyncOrders, Synced},
     },
-    notice_queue::NoticeSource,
     sp_api::{self, Operation},
     store::sellers::{self, Connection, Seller, SellerId},
 };
 
-pub(crate) use notice_queue::TestQueue;
+pub(crate) use notice_queue::{QUEUE_ARN, TestQueue};
 
 /// The sandbox's call that asks a buyer.
 pub(crate) const ASK_BUYER: Asked = Asked::CreateProductReviewAndSellerFeedbackSolicitation;
 /// The sandbox's call that tells whether a buyer may be asked.
 pub(crate) const OFFERS: Asked = Asked::GetSolicitationActionsForOrder;
-
-/// AWS' name of the queue for notices.
-pub(crate) const QUEUE_ARN: &str = "arn:aws:sqs:eu-west-1:000000000000:notices";
 
 /// Amazon's hour lasts a second: quotas do not slow tests down, and tokens grow old within them.
 const SPEED: f64 = 3_600.0;
@@ -155,28 +151,6 @@ impl Shop {
         let context = Arc::new(context.expect("TLS can be set up"));
         let seller = connect(&context, &account, &account.refresh_token, &account.marketplace_ids).await;
         Self { sandbox, context, clock, seller, account, amazon, budgets, _database: database, _redis: redis }
-    }
-
-    /// A queue of notices for the shop's context, which listens to it from now on.
-    pub(crate) fn listen(&mut self) -> Arc<TestQueue> {
-        let queue = Arc::new(TestQueue::new(Arc::clone(&self.clock)));
-        let source = NoticeSource::Queue { arn: QUEUE_ARN.to_owned(), queue: Arc::clone(&queue) as _ };
-        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
-        queue
-    }
-
-    /// Lets the shop's context listen to the queue that the sandbox puts notices into, through AWS' own client.
-    #[cfg(feature = "sqs")]
-    pub(crate) async fn listen_to_amazon(&mut self) {
-        let queue = self.sandbox.control().queue();
-        let settings = NoticeSettings {
-            url: queue.url.parse().expect("a URL"),
-            arn: queue.arn,
-            region: "eu-west-1".to_owned(),
-            endpoint: self.sandbox.base_url().parse().ok(),
-        };
-        let source = NoticeSource::open(Some(settings)).await;
-        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
     }
 
     /// The seller connects again, with this authorisation and all of its marketplaces.
