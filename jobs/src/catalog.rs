@@ -12,7 +12,7 @@ use crate::{
         receive_notifications::ReceiveNotifications, send_review_request::SendReviewRequest,
         subscribe_notifications::SubscribeNotifications, sync_inventory::SyncInventory,
         sync_listings::SyncListings, sync_orders::SyncOrders, sync_participations::SyncParticipations,
-        watch_authorisations::WatchAuthorisations,
+        sync_performance::SyncPerformance, watch_authorisations::WatchAuthorisations,
     },
 };
 
@@ -26,6 +26,7 @@ pub static CATALOG: LazyLock<Catalog<Context>> = LazyLock::new(|| {
         Kind::of::<SyncParticipations>(),
         Kind::of::<SyncInventory>(),
         Kind::of::<SyncListings>(),
+        Kind::of::<SyncPerformance>(),
         Kind::of::<ReceiveNotifications>(),
         Kind::of::<SubscribeNotifications>(),
         Kind::of::<WatchAuthorisations>(),
@@ -45,6 +46,17 @@ mod tests {
     use super::*;
     use crate::testing::{ASK_BUYER, Log, OFFERS, Shop};
 
+    /// A payload for each kind with which the shop stays as it is for the others.
+    fn payload(kind: &str, shop: &Shop) -> Value {
+        match kind {
+            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
+            "watch_authorisations" | "receive_notifications" => json!({}),
+            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
+            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
+            _ => json!({"seller": shop.seller}),
+        }
+    }
+
     /// Runs every kind once and returns what the runs end with, as the ledger would keep it.
     async fn run_all(shop: &Shop) -> String {
         let mut ends = String::new();
@@ -62,17 +74,6 @@ mod tests {
             ends.push('\n');
         }
         ends
-    }
-
-    /// What a job of the kind is about, in a shop that stays as it is for the others.
-    fn payload(kind: &str, shop: &Shop) -> Value {
-        match kind {
-            "watch_authorisations" | "receive_notifications" => json!({}),
-            "disconnect_seller" => json!({"seller": shop.seller, "connected_at": "2026-01-01T00:00:00Z"}),
-            "delete_seller_data" => json!({"seller": shop.seller, "ended_at": "2026-01-01T00:00:00Z"}),
-            "send_review_request" => json!({"seller": shop.seller, "order": shop.eligible().first()}),
-            _ => json!({"seller": shop.seller}),
-        }
     }
 
     #[tokio::test]

@@ -6,7 +6,12 @@ use queue::limit::Budgets;
 use runtime::clock::Clock;
 use sqlx::PgPool;
 
-use crate::{config::AmazonSettings, keyring::Keyring, notice_queue::NoticeSource, sp_api::SpApi};
+use crate::{
+    config::AmazonSettings,
+    keyring::Keyring,
+    notice_queue::NoticeSource,
+    sp_api::{SpApi, report_document::ReportDocuments},
+};
 
 /// What a run may use.
 #[derive(Debug)]
@@ -17,6 +22,8 @@ pub struct Context {
     pub pool: PgPool,
     /// Amazon's Selling Partner API.
     pub sp_api: SpApi,
+    /// Where Amazon keeps the documents of reports.
+    pub documents: ReportDocuments,
     /// Keys for data at rest.
     pub keyring: Arc<Keyring>,
     /// Where Amazon's notices come from.
@@ -35,8 +42,9 @@ impl Context {
         amazon: AmazonSettings,
         keyring: Keyring,
     ) -> Result<Self, reqwest::Error> {
+        let documents = ReportDocuments::new(&amazon)?;
         let sp_api = SpApi::new(amazon, budgets, Arc::clone(&clock))?;
-        Ok(Self { clock, pool, sp_api, keyring: Arc::new(keyring), notices: NoticeSource::None })
+        Ok(Self { clock, pool, sp_api, documents, keyring: Arc::new(keyring), notices: NoticeSource::None })
     }
 
     /// The same, with notices from there.

@@ -12,4 +12,5 @@ pub mod sync_inventory;
 pub mod sync_listings;
 pub mod sync_orders;
 pub mod sync_participations;
+pub mod sync_performance;
 pub mod watch_authorisations;

@@ -13,6 +13,8 @@ pub mod notice_queue;
 pub mod notices;
 mod order_pages;
 pub mod order_windows;
+pub mod performance;
+mod report_steps;
 pub mod sp_api;
 pub mod store;
 #[cfg(test)]

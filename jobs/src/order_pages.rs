@@ -1,6 +1,6 @@
 //! Fetching pages of a seller's orders and storing them, for the kinds that do so: going on, or back through the history.
 
-use queue::{Failure, Outcome, Run, outbox, outbox::NewJob};
+use queue::{Failure, Outcome, outbox, outbox::NewJob};
 
 use crate::{
     connected::Connected,
@@ -31,7 +31,6 @@ pub(crate) enum Step {
 /// The orders of one seller, in one direction.
 pub(crate) struct OrderPages<'a> {
     pub(crate) connected: &'a Connected<'a>,
-    pub(crate) run: &'a Run,
     /// Which cursor moves.
     pub(crate) data_set: &'static str,
     /// How many calls of the budget are left to others.

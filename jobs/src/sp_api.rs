@@ -2,6 +2,7 @@
 //!
 //! `operations` is the closed list of what can be called. `client` is the only place that opens a socket to Amazon.
 
+pub mod account_health;
 pub mod answer;
 pub mod auth;
 pub mod budgets;
@@ -15,13 +16,19 @@ pub mod inventory;
 mod lenient;
 pub mod listings;
 pub mod marketplaces;
+mod moments;
 pub mod notifications;
 pub mod operations;
+pub mod order_metrics;
 pub mod orders;
 pub mod participations;
 mod rates;
 pub mod regions;
+pub mod report_document;
+pub mod report_rows;
+pub mod reports;
 pub mod request;
+pub mod seller_feedback;
 pub mod solicitations;
 
 pub use client::{Permit, SpApi};

@@ -150,6 +150,14 @@ impl Shop {
         let context = Context::new(clock_here, pool, budgets.clone(), amazon.clone(), keyring);
         let context = Arc::new(context.expect("TLS can be set up"));
         let seller = connect(&context, &account, &account.refresh_token, &account.marketplace_ids).await;
+        // As if it had been synced since long ago: nothing of the shop is history.
+        sqlx::query(
+            "insert into sync_cursors (seller_id, data_set, synced_until, moved_at)
+             select id, 'orders', connected_at - interval '800 days', connected_at from sellers",
+        )
+        .execute(&context.pool)
+        .await
+        .expect("the seller is there");
         Self { sandbox, context, clock, seller, account, amazon, budgets, _database: database, _redis: redis }
     }
 
@@ -432,15 +440,9 @@ async fn connect(
         refresh_token: refresh_token.to_owned().into(),
     };
     let mut connection = context.pool.acquire().await.expect("Postgres is there");
-    let id = sellers::connect(&mut connection, &context.keyring, &seller, context.clock.now())
+    sellers::connect(&mut connection, &context.keyring, &seller, context.clock.now())
         .await
-        .expect("the seller connects");
-    // Long ago, so that nothing of the shop is history.
-    sqlx::query("update sellers set connected_at = connected_at - interval '800 days'")
-        .execute(&mut *connection)
-        .await
-        .expect("it is there");
-    id
+        .expect("the seller connects")
 }
 
 /// Everything that is logged on this thread, at every level, while it lives.

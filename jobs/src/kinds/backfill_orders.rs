@@ -80,7 +80,7 @@ impl Job for BackfillOrders {
         let Some(connected) = Connected::open(context, self.seller, run).await? else {
             return Ok(Backfilled { skipped: Some(NOT_CONNECTED), ..report });
         };
-        let pages = OrderPages { connected: &connected, run, data_set: cursors::ORDER_HISTORY, keep: KEEP };
+        let pages = OrderPages { connected: &connected, data_set: cursors::ORDER_HISTORY, keep: KEEP };
         let mut begun_again = false;
         loop {
             if run.signals.asked_to_stop() {
@@ -144,7 +144,7 @@ mod tests {
     /// A shop that connected just now: all of its orders are history.
     async fn newcomer(orders: usize) -> Shop {
         let shop = Shop::with_orders(orders).await;
-        shop.execute("update sellers set connected_at = now()").await;
+        shop.execute("delete from sync_cursors").await;
         shop
     }
 
@@ -207,7 +207,7 @@ mod tests {
     async fn some_calls_are_left_to_what_changes_now() {
         // As slow as Amazon, so that nothing is refilled within the test.
         let shop = Shop::open(Plan { orders: 60, speed: 1.0, ..Plan::default() }).await;
-        shop.execute("update sellers set connected_at = now()").await;
+        shop.execute("delete from sync_cursors").await;
         let until = snoozed(backfill(&shop).await);
         // One of the burst is kept back, some are left to the sync.
         let taken = shop.calls_of(SEARCH).len();

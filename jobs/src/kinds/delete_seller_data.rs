@@ -154,7 +154,10 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::testing::{Shop, retried, snoozed};
+    use crate::{
+        kinds::backfill_orders::BackfillOrders,
+        testing::{Shop, retried, snoozed},
+    };
 
     /// A shop with all sorts of data that was disconnected, and the job that deletes them, on its day.
     async fn disconnected() -> (Shop, DeleteSellerData) {
@@ -306,6 +309,10 @@ mod tests {
         retried(shop.run(&job).await);
         shop.reconnect(&shop.account.refresh_token).await;
         shop.sync().await.expect("it is back");
+        let history = BackfillOrders { seller: shop.seller };
+        while let Err(Failure::Snooze { until, .. }) = shop.run(&history).await {
+            shop.clock.advance(until - shop.context.clock.now());
+        }
         shop.assert_all_stored().await;
     }
 

@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 
 use crate::{
     context::Context,
-    kinds::sync_orders::SyncOrders,
+    kinds::{sync_orders::SyncOrders, sync_performance::SyncPerformance},
     notice_queue::{Message, NoticeQueue, NoticeSource},
     notices::{Notice, Tells},
     store::{
@@ -58,8 +58,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// How long after a notice its seller's orders are synced: Amazon tells a change only when it is two minutes old, and allows
 /// one call in about three minutes in the long run, so that the notices of three minutes share one.
 const SYNCED_AFTER: TimeDelta = TimeDelta::minutes(3);
-/// The kind that waits for reports.
-const WAITS_FOR_REPORTS: &str = "sync_performance";
 
 impl Job for ReceiveNotifications {
     const KIND: &'static str = "receive_notifications";
@@ -216,7 +214,8 @@ async fn note(
             Tells::ReportFinished { selling_partner_id } => {
                 let mut end = End::UnknownSeller;
                 for partner in selling_partner_id.iter().flat_map(|id| of(&partners, id)) {
-                    hurry::snoozing(connection, WAITS_FOR_REPORTS, &partner.seller.to_string(), now).await?;
+                    hurry::snoozing(connection, SyncPerformance::KIND, &partner.seller.to_string(), now)
+                        .await?;
                     end = End::Taken;
                 }
                 end
@@ -323,7 +322,7 @@ mod tests {
     async fn a_finished_report_lets_the_job_that_waits_for_it_run() {
         let (shop, queue) = listening().await;
         let job = |seller: SellerId| {
-            NewJob::raw(WAITS_FOR_REPORTS, Queue::Sync, &seller.to_string(), json!({}), Cause::Cli)
+            NewJob::raw(SyncPerformance::KIND, Queue::Sync, &seller.to_string(), json!({}), Cause::Cli)
         };
         let (ours, others) = (job(shop.seller), job(SellerId::new()));
         let mut connection = shop.context.pool.acquire().await.expect("Postgres is there");
