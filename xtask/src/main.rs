@@ -11,6 +11,7 @@ mod new_kind;
 mod prepare;
 mod servers;
 mod session;
+mod simulate;
 mod test;
 
 use std::env;
@@ -34,7 +35,7 @@ struct Command {
     run: fn(&Session, &[String]) -> Ended,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 8] = [
     Command {
         name: "demo",
         summary: "run the main job against a stand-in for Amazon, and show it",
@@ -55,6 +56,13 @@ const COMMANDS: [Command; 7] = [
         help: chaos::HELP,
         misunderstood: |_| None,
         run: chaos::run,
+    },
+    Command {
+        name: "simulate",
+        summary: "play a day of thousands of sellers in minutes, and measure it",
+        help: simulate::HELP,
+        misunderstood: |_| None,
+        run: simulate::run,
     },
     Command {
         name: "check",
