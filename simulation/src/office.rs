@@ -20,7 +20,7 @@ use jobs::{
     store::sellers::SellerId,
 };
 use queue::{
-    Engine, JobId, KnownKinds, Queue, Schedule, WorkerId,
+    Engine, JobId, KnownKinds, Queue, Schedule, Unique, WorkerId,
     envelope::Envelope,
     lease::Ended,
     limit::Budgets,
@@ -49,8 +49,6 @@ const SLOTS: usize = 32;
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The scheduler looks this often at the least for what is due.
 const PROMOTE_EVERY: Duration = Duration::from_millis(200);
-/// Amazon tells of a change so long after it that a search finds it: what `receive_notifications` waits for.
-const NOTICE_DELAY: TimeDelta = TimeDelta::minutes(3);
 /// Longest time of a call, with tokens.
 const LONGEST_CALL: Duration = Duration::from_secs(65);
 
@@ -75,6 +73,8 @@ pub(crate) struct Office {
 
 struct Unfinished {
     key: Option<String>,
+    /// Whether the key is held until a run begins only.
+    while_waiting: bool,
     /// When it is due, as long as no run has begun.
     waits_until: Option<DateTime<Utc>>,
     envelope: Envelope,
@@ -229,7 +229,7 @@ impl Office {
             };
             if let Some(seller) = connected {
                 let job = NewJob::of(&SyncOrders { seller }, Cause::Schedule);
-                self.enqueue(job.due_at(at + NOTICE_DELAY)).await;
+                self.enqueue(SyncOrders::after_a_notice(job, at)).await;
             }
         }
     }
@@ -265,6 +265,7 @@ impl Office {
             self.keys.borrow_mut().insert(key.clone(), job.id);
         }
         let unfinished = Unfinished {
+            while_waiting: job.unique == Unique::WhileWaiting,
             key: job.unique_key,
             waits_until: Some(due_at.unwrap_or(now)),
             envelope: envelope.clone(),
@@ -323,6 +324,9 @@ impl Office {
             None => Some(Run::Done),
             Some(unfinished) => {
                 unfinished.waits_until = None;
+                if unfinished.while_waiting {
+                    unfinished.key.take().map(|key| self.keys.borrow_mut().remove(&key));
+                }
                 None
             }
         };

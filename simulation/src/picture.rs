@@ -12,6 +12,7 @@ const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 190.0;
 const HEIGHT: f64 = 240.0;
+const LONGEST_NAME: usize = 22;
 const GAP: f64 = 84.0;
 const TOP: f64 = 72.0;
 /// Colours that differ for most people who do not see them all.
@@ -97,11 +98,17 @@ fn used(measure: &Measure) -> Vec<Line> {
     let line = |(place, (name, _)): (usize, &(&'static str, f64))| {
         let point = |sample: &Sample| (sample.hour, 100.0 * sample.used.get(name).copied().unwrap_or(0.0));
         let points = measure.samples.iter().map(point).collect();
-        // Amazon's longest name is as wide as the chart.
-        let short: String = name.chars().take(26).collect();
-        Line { name: short, dashed: false, colour: COLOURS[place], points }
+        Line { name: short(name), dashed: false, colour: COLOURS[place], points }
     };
     most.iter().take(COLOURS.len()).enumerate().map(line).collect()
+}
+
+/// A name as it fits beside a chart: Amazon's longest is as wide as the chart itself.
+fn short(name: &str) -> String {
+    if name.len() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    format!("{}…", name.chars().take(LONGEST_NAME - 1).collect::<String>())
 }
 
 fn chart(svg: &mut String, top: f64, title: &str, lines: &[Line], hours: f64) {
