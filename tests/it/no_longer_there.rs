@@ -1,7 +1,6 @@
 //! What Amazon no longer knows or allows: an order that vanished is an outcome, a seller who took the authorisation back is
 //! a dead letter and a note at that seller, and nobody else suffers.
 
-use sandbox::{Fault, Operation};
 use tests::system::until;
 
 use crate::scene::{STEP, Scene, WORK};
@@ -25,7 +24,9 @@ async fn seller_state(scene: &Scene, seller: &str) -> anyhow::Result<(String, Op
 async fn an_order_that_vanished_is_gone_and_the_others_are_asked_about() -> anyhow::Result<()> {
     let mut scene = Scene::with("vanished_order", 1, 60).await?;
     // Nobody gets as far as asking while the orders are looked at here.
-    scene.fault(Operation::GetSolicitationActionsForOrder, Fault::Unavailable, u32::MAX).await?;
+    let requests =
+        ["sync", "--kind", "send_review_request", "--reason", "the orders are looked at", "--json"];
+    scene.system.amzigo(&[&["pause"], &requests[..]].concat())?;
     let scheduler = scene.system.scheduler()?;
     let worker = scene.system.worker()?;
     let asked = scene.sync_all()?;
@@ -37,7 +38,7 @@ async fn an_order_that_vanished_is_gone_and_the_others_are_asked_about() -> anyh
     let [vanished, others @ ..] = &eligible[..] else { anyhow::bail!("an order was to be eligible") };
     assert!(!others.is_empty(), "another order was to be eligible");
     scene.system.amazon.vanish(vanished).await?;
-    scene.system.amazon.clear_faults().await?;
+    scene.system.amzigo(&[&["resume"], &requests[..]].concat())?;
     scene.system.until_quiet(WORK).await?;
 
     let gone = ("gone".to_owned(), "Amazon no longer knows the order".to_owned());
@@ -69,7 +70,7 @@ async fn a_revoked_seller_is_told_apart_and_works_again_when_it_connects_again()
     assert_eq!((state.as_str(), reason.is_some()), ("needs_reauthorisation", true));
     assert_eq!(seller_state(&scene, &other.id).await?.0, "active");
     // Its other jobs rest without failing.
-    let rests = scene.system.enqueue("send_review_requests", &revoked.id)?;
+    let rests = scene.system.enqueue("plan_review_requests", &revoked.id)?;
     scene.until_job(&rests, "done").await?;
 
     let renewed = scene.system.amazon.restore(&revoked.selling_partner_id).await?;

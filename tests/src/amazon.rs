@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context;
 use reqwest::{Client, Method};
 use sandbox::{
-    CallPage, ChangedOrders, FaultScript, OrderChanges, OrderRecord, Seed, Seeded, SettingsChange, Summary,
+    AccountHealthRecord, CallPage, ChangedOrders, ChangedProducts, DayRecord, FaultScript, FeedbackRecord,
+    OrderChanges, OrderRecord, ParticipationRecord, ProductChanges, ProductRecord, QueueRecord, Seed, Seeded,
+    SettingsChange, Summary,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -145,6 +147,73 @@ impl Amazon {
     /// When it does not answer.
     pub async fn orders(&self) -> anyhow::Result<BTreeMap<String, Vec<OrderRecord>>> {
         Ok(self.get::<Orders>("orders").await?.sellers)
+    }
+
+    /// Lets products appear, change and go.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn change_products(&self, changes: &ProductChanges) -> anyhow::Result<ChangedProducts> {
+        self.send(Method::POST, "products", Some(changes)).await
+    }
+
+    /// What a selling partner sells, once for each of its marketplaces.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn products(&self, selling_partner_id: &str) -> anyhow::Result<Vec<ProductRecord>> {
+        self.get(&format!("sellers/{selling_partner_id}/products")).await
+    }
+
+    /// How a selling partner stands in each marketplace.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn participations(&self, selling_partner_id: &str) -> anyhow::Result<Vec<ParticipationRecord>> {
+        self.get(&format!("sellers/{selling_partner_id}/participations")).await
+    }
+
+    /// What a selling partner sold in a marketplace on each day of a time zone; of one product, if it is named.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(
+        &self,
+        selling_partner_id: &str,
+        marketplace_id: &str,
+        time_zone: &str,
+        asin: Option<&str>,
+    ) -> anyhow::Result<Vec<DayRecord>> {
+        let asin = asin.map(|asin| format!("&asin={asin}")).unwrap_or_default();
+        // The one character of a time zone's name that a query must not hold is a plus, and ours have none.
+        let path = format!(
+            "sellers/{selling_partner_id}/metrics?marketplace_id={marketplace_id}&time_zone={time_zone}{asin}"
+        );
+        self.get(&path).await
+    }
+
+    /// What buyers said of a selling partner.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn feedback(&self, selling_partner_id: &str) -> anyhow::Result<Vec<FeedbackRecord>> {
+        self.get(&format!("sellers/{selling_partner_id}/feedback")).await
+    }
+
+    /// How Amazon judges a selling partner in each marketplace.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn account_health(&self, selling_partner_id: &str) -> anyhow::Result<Vec<AccountHealthRecord>> {
+        self.get(&format!("sellers/{selling_partner_id}/account_health")).await
+    }
+
+    /// The queue of notices, with everything that was put into it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn queue(&self) -> anyhow::Result<QueueRecord> {
+        self.get("messages").await
     }
 
     /// Every call it received after one.

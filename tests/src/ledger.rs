@@ -21,6 +21,17 @@ pub struct Jobs {
     pub cancelled: i64,
 }
 
+impl Jobs {
+    fn add(&mut self, state: &str, count: i64) {
+        match state {
+            "done" => self.done += count,
+            "dead" => self.dead += count,
+            "cancelled" => self.cancelled += count,
+            _ => self.unfinished += count,
+        }
+    }
+}
+
 /// Counts the jobs.
 ///
 /// # Errors
@@ -30,14 +41,23 @@ pub async fn jobs(pool: &PgPool) -> anyhow::Result<Jobs> {
         sqlx::query_as("select state, count(*) from jobs group by state").fetch_all(pool).await?;
     let mut jobs = Jobs::default();
     for (state, count) in rows {
-        match state.as_str() {
-            "done" => jobs.done += count,
-            "dead" => jobs.dead += count,
-            "cancelled" => jobs.cancelled += count,
-            _ => jobs.unfinished += count,
-        }
+        jobs.add(&state, count);
     }
     Ok(jobs)
+}
+
+/// Counts the jobs of each kind.
+///
+/// # Errors
+/// When the database fails.
+pub async fn kinds(pool: &PgPool) -> anyhow::Result<BTreeMap<String, Jobs>> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("select kind, state, count(*) from jobs group by kind, state").fetch_all(pool).await?;
+    let mut kinds: BTreeMap<String, Jobs> = BTreeMap::new();
+    for (kind, state, count) in rows {
+        kinds.entry(kind).or_default().add(&state, count);
+    }
+    Ok(kinds)
 }
 
 /// How many orders are stored.
@@ -100,7 +120,7 @@ pub async fn orders_agree(
 }
 
 /// Compares the orders for which the sandbox took a review request with those that the system says were sent, and checks
-/// that every eligible order has one and none has two.
+/// that every eligible order has one and none has two; of the sellers that are connected, where they are synced.
 ///
 /// # Errors
 /// When they differ; the error names some.
@@ -108,12 +128,26 @@ pub async fn review_requests_agree(
     pool: &PgPool,
     expected: &BTreeMap<String, Vec<OrderRecord>>,
 ) -> anyhow::Result<()> {
-    let rows: Vec<(String,)> =
-        sqlx::query_as("select order_id from review_requests where state in ('sent', 'sent_probably')")
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "select order_id from review_requests join orders using (seller_id, order_id)
+                 join sellers s on s.id = seller_id
+             where review_requests.state in ('sent', 'sent_probably') and s.state = 'active'
+                 and marketplace_id = any(marketplace_ids)",
+    )
+    .fetch_all(pool)
+    .await?;
+    let ours: BTreeSet<_> = rows.into_iter().map(|(id,)| id).collect();
+    let synced: Vec<(String, Vec<String>)> =
+        sqlx::query_as("select selling_partner_id, marketplace_ids from sellers where state = 'active'")
             .fetch_all(pool)
             .await?;
-    let ours: BTreeSet<_> = rows.into_iter().map(|(id,)| id).collect();
-    let orders: Vec<_> = expected.values().flatten().collect();
+    let orders: Vec<_> = synced
+        .iter()
+        .flat_map(|(seller, marketplaces)| {
+            let orders = expected.get(seller).into_iter().flatten();
+            orders.filter(|order| marketplaces.contains(&order.marketplace_id))
+        })
+        .collect();
     let taken: BTreeSet<_> =
         orders.iter().filter(|order| order.solicited_count > 0).map(|order| order.id.clone()).collect();
     let differ: Vec<_> = ours.symmetric_difference(&taken).take(5).collect();

@@ -102,7 +102,7 @@ async fn metrics_show_what_is_and_zero_where_nothing_is() {
         "authorisations_ending_soon 1",
         "dead_letters{kind=\"sync_orders\"} 1",
         "dead_letters{kind=\"a_kind_of_old\"} 1",
-        "dead_letters{kind=\"send_review_requests\"} 0",
+        "dead_letters{kind=\"send_review_request\"} 0",
         "oldest_ready_seconds{queue=\"mail\"} 0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
