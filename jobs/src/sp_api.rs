@@ -22,6 +22,7 @@ pub mod operations;
 pub mod order_metrics;
 pub mod orders;
 pub mod participations;
+pub mod permits;
 mod rates;
 pub mod regions;
 pub mod report_document;
@@ -31,7 +32,8 @@ pub mod request;
 pub mod seller_feedback;
 pub mod solicitations;
 
-pub use client::{Permit, SpApi};
+pub use client::SpApi;
 pub use error::CallError;
 pub use operations::Operation;
+pub use permits::Permit;
 pub use regions::Region;

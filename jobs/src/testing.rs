@@ -36,20 +36,16 @@ use crate::{
         send_review_request::SendReviewRequest,
         sync_orders::{SyncOrders, Synced},
     },
-    notice_queue::NoticeSource,
     sp_api::{self, Operation},
     store::sellers::{self, Connection, Seller, SellerId},
 };
 
-pub(crate) use notice_queue::TestQueue;
+pub(crate) use notice_queue::{QUEUE_ARN, TestQueue};
 
 /// The sandbox's call that asks a buyer.
 pub(crate) const ASK_BUYER: Asked = Asked::CreateProductReviewAndSellerFeedbackSolicitation;
 /// The sandbox's call that tells whether a buyer may be asked.
 pub(crate) const OFFERS: Asked = Asked::GetSolicitationActionsForOrder;
-
-/// AWS' name of the queue for notices.
-pub(crate) const QUEUE_ARN: &str = "arn:aws:sqs:eu-west-1:000000000000:notices";
 
 /// Amazon's hour lasts a second: quotas do not slow tests down, and tokens grow old within them.
 const SPEED: f64 = 3_600.0;
@@ -163,14 +159,6 @@ impl Shop {
         .await
         .expect("the seller is there");
         Self { sandbox, context, clock, seller, account, amazon, budgets, _database: database, _redis: redis }
-    }
-
-    /// A queue of notices for the shop's context, which listens to it from now on.
-    pub(crate) fn listen(&mut self) -> Arc<TestQueue> {
-        let queue = Arc::new(TestQueue::new(Arc::clone(&self.clock)));
-        let source = NoticeSource::Queue { arn: QUEUE_ARN.to_owned(), queue: Arc::clone(&queue) as _ };
-        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
-        queue
     }
 
     /// The seller connects again, with this authorisation and all of its marketplaces.
@@ -401,8 +389,11 @@ impl Shop {
     }
 
     /// Changes what is stored behind the program's back.
-    pub(crate) async fn execute(&self, statement: &'static str) {
-        sqlx::raw_sql(statement).execute(&self.context.pool).await.expect("the statement is right");
+    pub(crate) async fn execute(&self, statement: &str) {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+            .execute(&self.context.pool)
+            .await
+            .expect("the statement is right");
     }
 }
 

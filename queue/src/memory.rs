@@ -76,7 +76,9 @@ pub(crate) struct MemoryQueue {
     /// Rings that hold a group, with their pass.
     rings: BTreeMap<Ring, (f64, VecDeque<Group>)>,
     lanes: HashMap<Lane, VecDeque<Entry>>,
-    delayed: BTreeMap<Entry, i64>,
+    /// Entries that wait for their moment, and the same in the order in which they are due.
+    delayed: HashMap<Entry, i64>,
+    due: BTreeSet<(i64, Entry)>,
     workers: BTreeMap<WorkerId, i64>,
     leases: HashMap<WorkerId, BTreeMap<JobId, Entry>>,
     held: BTreeMap<Vec<u8>, HashMap<JobId, WorkerId>>,
@@ -89,9 +91,7 @@ impl MemoryQueue {
         let mut ready = Vec::new();
         for (due_ms, entry) in entries {
             match due_ms {
-                Some(due_ms) => {
-                    self.delayed.insert(entry, due_ms);
-                }
+                Some(due_ms) => self.delay(entry, due_ms),
                 None => ready.push(entry),
             }
         }
@@ -100,15 +100,26 @@ impl MemoryQueue {
 
     /// Returns how many were moved, and when the next one is due.
     pub(crate) fn promote(&mut self, now_ms: i64) -> (usize, Option<i64>) {
-        let mut due: Vec<_> = self.delayed.iter().filter(|(_, due)| **due <= now_ms).collect();
-        due.sort_by_key(|(entry, due)| (**due, *entry));
-        let due: Vec<Entry> = due.into_iter().take(MAX_IDS).map(|(entry, _)| entry.clone()).collect();
-        for entry in &due {
-            self.delayed.remove(entry);
+        let mut moved = Vec::new();
+        while moved.len() < MAX_IDS
+            && let Some((_, entry)) = self.due.first().filter(|(due, _)| *due <= now_ms)
+        {
+            let entry = entry.clone();
+            self.due.pop_first();
+            self.delayed.remove(&entry);
+            moved.push(entry);
         }
-        let moved = due.len();
-        self.put_ready(due);
-        (moved, self.delayed.values().min().copied())
+        let count = moved.len();
+        self.put_ready(moved);
+        (count, self.due.first().map(|(due, _)| *due))
+    }
+
+    /// Lets an entry wait until then, also one that waits already.
+    fn delay(&mut self, entry: Entry, due_ms: i64) {
+        if let Some(before) = self.delayed.insert(entry.clone(), due_ms) {
+            self.due.remove(&(before, entry.clone()));
+        }
+        self.due.insert((due_ms, entry));
     }
 
     pub(crate) fn claim(
@@ -149,7 +160,7 @@ impl MemoryQueue {
         let held: Vec<Entry> = entries.flatten().cloned().collect();
         for (due_ms, entry) in later {
             if let Some(entry) = entry {
-                self.delayed.insert(entry, due_ms);
+                self.delay(entry, due_ms);
             }
         }
         self.put_ready(back.into_iter().flatten().collect());

@@ -1,12 +1,12 @@
 //! Deletes what ended long ago, in bounded batches: jobs that are done or cancelled, with their failures, and finished
-//! batches without jobs. Dead letters stay until a person decides.
+//! batches without jobs. Dead letters stay until a person decides, or the group that they were for has left.
 //!
 //! What still matters stays: a job whose unique period is not over, and the jobs of a sealed batch that has not finished. An
 //! idempotency key is good for as long as its job is kept. Deleting again what is gone is nothing, and two at once skip each
 //! other's rows.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 /// Most rows of one call, which is one transaction.
 pub const MAX_PRUNED: usize = 1_000;
@@ -38,6 +38,39 @@ pub async fn prune_jobs(
         most(),
     )
     .execute(pool)
+    .await?;
+    Ok(usize::try_from(pruned.rows_affected()).unwrap_or(usize::MAX))
+}
+
+/// Deletes up to [`MAX_PRUNED`] jobs of a group that have ended, whenever and however, but none of the kinds in `except`: the
+/// group has left, and what its payloads name must go, dead letters included. Returns how many; call again while that is
+/// [`MAX_PRUNED`].
+///
+/// # Errors
+/// When the database fails; then none is deleted.
+pub async fn prune_group(
+    connection: &mut PgConnection,
+    group: &str,
+    except: &[&str],
+) -> Result<usize, sqlx::Error> {
+    let except: Vec<_> = except.iter().map(|kind| (*kind).to_owned()).collect();
+    let pruned = sqlx::query!(
+        r#"
+        delete from jobs where id in (
+            select id from jobs
+            where finished_at is not null and group_name = $1 and kind <> all($2)
+                and not exists (
+                    select from batches
+                    where batches.id = jobs.batch_id and sealed_at is not null and batches.finished_at is null
+                )
+            limit $3 for update skip locked
+        )
+        "#,
+        group,
+        &except,
+        most(),
+    )
+    .execute(connection)
     .await?;
     Ok(usize::try_from(pruned.rows_affected()).unwrap_or(usize::MAX))
 }

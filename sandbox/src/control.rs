@@ -6,6 +6,7 @@
 mod messages;
 mod products;
 mod reports;
+mod settings;
 
 pub use messages::{MessageRecord, NewMessage, QueueRecord};
 pub use products::{
@@ -13,17 +14,15 @@ pub use products::{
     ProductRecord, StockRecord,
 };
 
-pub use reports::{AccountHealthRecord, FeedbackRecord};
+pub use reports::{AccountHealthRecord, FeedbackRecord, FeedbackRemoval};
+pub use settings::{Settings, SettingsChange};
 
 use crate::calls::CallPage;
-use crate::charsets::ReportCharset;
 use crate::evidence::{OrderRecord, Summary, order_records, summary};
 use crate::faults::FaultScript;
-use crate::pace::SPEEDS;
 use crate::seed::{Generator, shares};
 use crate::sellers::{Region, Seller, products_for};
 use crate::state::Shared;
-use crate::usage_plans::UsagePlan;
 use chrono::{SubsecRound, TimeDelta};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,7 +31,6 @@ use uuid::Uuid;
 
 const MOST_SELLERS: usize = 10_000;
 const MOST_ORDERS: usize = 1_000_000;
-const LONGEST_LIFE_SECONDS: f64 = 86_400.0;
 
 /// Why a request to the sandbox's control was refused.
 #[derive(Debug, thiserror::Error)]
@@ -140,62 +138,6 @@ pub struct ChangedOrders {
     pub added: Vec<String>,
     /// Orders that moved on.
     pub touched: Vec<String>,
-}
-
-/// Settings to change; what is left out stays.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SettingsChange {
-    /// Seconds of Amazon time in a wall second.
-    #[serde(default)]
-    pub speed: Option<f64>,
-    /// Send buyer data whatever was asked for.
-    #[serde(default)]
-    pub leak_buyer_data: Option<bool>,
-    /// For how many seconds of the wall clock a page token of the inventory lives.
-    #[serde(default)]
-    pub inventory_token_seconds: Option<f64>,
-    /// For how many seconds of the wall clock a document's address is good.
-    #[serde(default)]
-    pub document_url_seconds: Option<f64>,
-    /// What reports about feedback are written in, instead of what their marketplace's are.
-    #[serde(default)]
-    pub report_charset: Option<ReportCharset>,
-    /// Whether documents of reports are compressed.
-    #[serde(default)]
-    pub report_gzip: Option<bool>,
-    /// Send every message twice.
-    #[serde(default)]
-    pub queue_duplicates: Option<bool>,
-    /// Hand messages out in another order than they were sent in.
-    #[serde(default)]
-    pub queue_out_of_order: Option<bool>,
-    /// The application's new secret; the old one stops working.
-    #[serde(default)]
-    pub client_secret: Option<String>,
-}
-
-/// The settings in force.
-#[derive(Clone, Debug, Serialize)]
-pub struct Settings {
-    /// Seconds of Amazon time in a wall second.
-    pub speed: f64,
-    /// Whether buyer data is sent unasked.
-    pub leak_buyer_data: bool,
-    /// For how many seconds of the wall clock a page token of the inventory lives.
-    pub inventory_token_seconds: f64,
-    /// For how many seconds of the wall clock a document's address is good.
-    pub document_url_seconds: f64,
-    /// What reports about feedback are written in; `None` is what their marketplace's are.
-    pub report_charset: Option<ReportCharset>,
-    /// Whether documents of reports are compressed.
-    pub report_gzip: bool,
-    /// Whether every message is sent twice.
-    pub queue_duplicates: bool,
-    /// Whether messages are handed out in another order than they were sent in.
-    pub queue_out_of_order: bool,
-    /// The plans that are enforced, at speed 1.
-    pub usage_plans: Vec<UsagePlan>,
 }
 
 /// Direct access to a running sandbox.
@@ -334,48 +276,6 @@ impl Control {
         let refresh_token = format!("Atzr|{}", Uuid::new_v4().simple());
         state.sign_in.authorise(refresh_token.clone(), seller);
         Ok(refresh_token)
-    }
-
-    /// Changes settings and returns those in force.
-    ///
-    /// # Errors
-    /// [`ControlError::OutOfRange`] for a speed outside 0.001 to 1,000,000, or a life that is longer than a day; what comes
-    /// before it has changed then.
-    pub fn change_settings(&self, change: SettingsChange) -> Result<Settings, ControlError> {
-        let mut state = self.shared.state();
-        if let Some(speed) = change.speed {
-            in_range("speed", speed, *SPEEDS.start(), *SPEEDS.end())?;
-            state.pace.change(self.shared.now(), speed);
-        }
-        if let Some(seconds) = change.inventory_token_seconds {
-            in_range("inventory_token_seconds", seconds, 0.0, LONGEST_LIFE_SECONDS)?;
-            state.inventory_token_seconds = seconds;
-        }
-        if let Some(seconds) = change.document_url_seconds {
-            in_range("document_url_seconds", seconds, 0.0, LONGEST_LIFE_SECONDS)?;
-            state.document_url_seconds = seconds;
-        }
-        state.report_charset = change.report_charset.or(state.report_charset);
-        state.report_gzip = change.report_gzip.unwrap_or(state.report_gzip);
-        state.queues.duplicates = change.queue_duplicates.unwrap_or(state.queues.duplicates);
-        state.queues.out_of_order = change.queue_out_of_order.unwrap_or(state.queues.out_of_order);
-        if let Some(leak_buyer_data) = change.leak_buyer_data {
-            state.leak_buyer_data = leak_buyer_data;
-        }
-        if let Some(client_secret) = change.client_secret {
-            state.sign_in.set_client_secret(client_secret);
-        }
-        Ok(Settings {
-            speed: state.pace.speed(),
-            leak_buyer_data: state.leak_buyer_data,
-            inventory_token_seconds: state.inventory_token_seconds,
-            document_url_seconds: state.document_url_seconds,
-            report_charset: state.report_charset,
-            report_gzip: state.report_gzip,
-            queue_duplicates: state.queues.duplicates,
-            queue_out_of_order: state.queues.out_of_order,
-            usage_plans: UsagePlan::all(),
-        })
     }
 
     /// What happened so far, in numbers.

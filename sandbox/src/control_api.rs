@@ -5,8 +5,8 @@
 
 use crate::control::{
     AccountHealthRecord, ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, FeedbackRecord,
-    MetricsWanted, NewMessage, OrderChanges, ParticipationRecord, ProductChanges, ProductRecord, QueueRecord,
-    Seed, Seeded, Settings, SettingsChange,
+    FeedbackRemoval, MetricsWanted, NewMessage, OrderChanges, ParticipationRecord, ProductChanges,
+    ProductRecord, QueueRecord, Seed, Seeded, Settings, SettingsChange,
 };
 use crate::evidence::Summary;
 use crate::faults::FaultScript;
@@ -37,6 +37,7 @@ pub(crate) fn routes(control: Control) -> Router {
         .route("/control/sellers/{id}/metrics", get(metrics))
         .route("/control/sellers/{id}/feedback", get(feedback))
         .route("/control/sellers/{id}/account_health", get(account_health))
+        .route("/control/feedback/remove", post(remove_feedback))
         .route("/control/messages", get(queue).post(push_message))
         .route("/control/settings", post(change_settings))
         .route("/control/summary", get(summary))
@@ -112,6 +113,13 @@ async fn metrics(
 
 async fn feedback(State(control): State<Control>, Path(seller): Path<String>) -> Answer<Vec<FeedbackRecord>> {
     control.feedback(&seller).map(Json)
+}
+
+async fn remove_feedback(
+    State(control): State<Control>,
+    Json(removal): Json<FeedbackRemoval>,
+) -> Answer<Value> {
+    control.remove_feedback(&removal).map(|removed| Json(json!({"removed": removed})))
 }
 
 async fn account_health(

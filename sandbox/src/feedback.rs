@@ -9,6 +9,7 @@ use crate::orders::{FulfillmentStatus, Order, OrderBook};
 use crate::planted::{FEEDBACK_COMMENT, RATER_EMAIL, SELLER_NAME};
 use crate::sellers::{Marketplace, Seller};
 use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
 
 /// A buyer's words about an order.
 #[derive(Clone, Debug)]
@@ -23,13 +24,22 @@ pub(crate) struct Feedback {
     pub(crate) rating: u64,
 }
 
-/// All feedback of a seller until `now`, by the moment it was given.
-pub(crate) fn feedback_of(orders: &OrderBook, seller: &Seller, now: DateTime<Utc>) -> Vec<Feedback> {
+/// The orders whose feedback Amazon removed.
+pub(crate) type RemovedFeedback = BTreeSet<String>;
+
+/// All feedback of a seller until `now`, by the moment it was given, without what Amazon removed.
+pub(crate) fn feedback_of(
+    orders: &OrderBook,
+    removed: &RemovedFeedback,
+    seller: &Seller,
+    now: DateTime<Utc>,
+) -> Vec<Feedback> {
     if seller.number % 3 == 2 {
         return Vec::new();
     }
     let mut found: Vec<Feedback> =
         orders.timeline(&seller.selling_partner_id).filter_map(|order| feedback_on(order, now)).collect();
+    found.retain(|one| !removed.contains(&one.order_id));
     found.sort_by(|one, other| (one.at, &one.order_id).cmp(&(other.at, &other.order_id)));
     found
 }

@@ -1,4 +1,5 @@
-//! A stateful stand-in for Amazon on loopback: sign-in, the Orders and Solicitations APIs, usage plans, faults.
+//! A stateful stand-in for Amazon on loopback: sign-in, the operations of the Selling Partner API that we call, its store of
+//! documents and its message queues, usage plans, faults.
 //!
 //! It exists so that the job system can be run and tested for real without Amazon: it enforces the rules a client can break
 //! (quotas, token lifetimes, paging, once per order for ever), breaks on command in the ways Amazon and the net break, and
@@ -68,8 +69,9 @@ pub use calls::{Call, CallPage};
 pub use charsets::ReportCharset;
 pub use control::{
     AccountHealthRecord, ChangedOrders, ChangedProducts, Control, ControlError, DayRecord, FeedbackRecord,
-    IssueRecord, MessageRecord, MetricsWanted, NewMessage, OrderChanges, ParticipationRecord, ProductChanges,
-    ProductRecord, QueueRecord, Seed, Seeded, SeededSeller, Settings, SettingsChange, StockRecord,
+    FeedbackRemoval, IssueRecord, MessageRecord, MetricsWanted, NewMessage, OrderChanges,
+    ParticipationRecord, ProductChanges, ProductRecord, QueueRecord, Seed, Seeded, SeededSeller, Settings,
+    SettingsChange, StockRecord,
 };
 pub use evidence::{OrderRecord, Summary};
 pub use faults::{Fault, FaultScript};

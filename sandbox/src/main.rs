@@ -56,6 +56,7 @@ Control (JSON):
   POST   /control/settings                {speed?, leak_buyer_data?, client_secret?, inventory_token_seconds?, report_gzip?,
                                            report_charset?: utf-8|windows-1252|shift_jis, document_url_seconds?,
                                            queue_duplicates?, queue_out_of_order?}
+  POST   /control/feedback/remove         {seller, count}
   POST   /control/messages                {body}
   GET    /control/summary
   GET    /control/orders

@@ -32,7 +32,7 @@ impl State {
                     "Phone": planted::PHONE,
                 });
             }
-            self.queues.send(&arn.to_owned(), &notice.to_string(), now);
+            self.queues.send(arn, &notice.to_string(), now);
         }
     }
 
@@ -42,7 +42,7 @@ impl State {
         let about = NotificationType::ReportProcessingFinished;
         let Some((subscription, arn)) = self.subscriptions.of(&report.seller, about) else { return };
         let notice = report_notice(report, outcome, &subscription.id, now);
-        self.queues.send(&arn.to_owned(), &notice.to_string(), now);
+        self.queues.send(arn, &notice.to_string(), now);
     }
 }
 

@@ -241,7 +241,7 @@ impl State {
                 Document::json(&report.seller, account_health_report(&health, now))
             }
             ReportType::SellerFeedback => {
-                let mut feedback = feedback_of(&self.orders, seller, now);
+                let mut feedback = feedback_of(&self.orders, &self.removed_feedback, seller, now);
                 feedback.retain(|one| report.covers(one.marketplace, one.at));
                 let Some(first) = feedback.first() else { return Outcome::Cancelled };
                 let of_country = ReportCharset::of_country(first.marketplace.country_code);

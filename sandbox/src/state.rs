@@ -6,6 +6,7 @@
 use crate::calls::CallLog;
 use crate::charsets::ReportCharset;
 use crate::faults::Faults;
+use crate::feedback::RemovedFeedback;
 use crate::notifications::Subscriptions;
 use crate::orders::OrderBook;
 use crate::pace::{Clock, Pace};
@@ -51,6 +52,8 @@ pub(crate) struct State {
     pub(crate) subscriptions: Subscriptions,
     /// Where it is told.
     pub(crate) queues: Queues,
+    /// Feedback that is no longer there.
+    pub(crate) removed_feedback: RemovedFeedback,
     /// What reports are written in, instead of what their marketplace's are.
     pub(crate) report_charset: Option<ReportCharset>,
     /// Whether reports are compressed.
@@ -93,6 +96,7 @@ impl State {
             documents: Documents::default(),
             subscriptions: Subscriptions::default(),
             queues: Queues::default(),
+            removed_feedback: RemovedFeedback::default(),
             report_charset: None,
             report_gzip: true,
             document_url_seconds: DOCUMENT_URL_SECONDS,

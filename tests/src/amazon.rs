@@ -6,8 +6,8 @@ use anyhow::Context;
 use reqwest::{Client, Method};
 use sandbox::{
     AccountHealthRecord, CallPage, ChangedOrders, ChangedProducts, DayRecord, FaultScript, FeedbackRecord,
-    OrderChanges, OrderRecord, ParticipationRecord, ProductChanges, ProductRecord, QueueRecord, Seed, Seeded,
-    SettingsChange, Summary,
+    FeedbackRemoval, MetricsWanted, NewMessage, OrderChanges, OrderRecord, ParticipationRecord,
+    ProductChanges, ProductRecord, QueueRecord, Seed, Seeded, SettingsChange, Summary,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -81,6 +81,44 @@ impl Amazon {
         self.send(Method::POST, "orders", Some(changes)).await
     }
 
+    /// Adds, changes or deletes products while the system runs.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn change_products(&self, changes: &ProductChanges) -> anyhow::Result<ChangedProducts> {
+        self.send(Method::POST, "products", Some(changes)).await
+    }
+
+    /// Changes how a seller stands in a marketplace.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn change_participation(
+        &self,
+        selling_partner_id: &str,
+        change: &ParticipationRecord,
+    ) -> anyhow::Result<()> {
+        let path = format!("sellers/{selling_partner_id}/participations");
+        self.send::<Value>(Method::POST, &path, Some(change)).await.map(drop)
+    }
+
+    /// Lets Amazon remove the oldest feedback about a seller.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn remove_feedback(&self, removal: &FeedbackRemoval) -> anyhow::Result<()> {
+        self.send::<Value>(Method::POST, "feedback/remove", Some(removal)).await.map(drop)
+    }
+
+    /// Sends a message to the queue of notifications, whatever it says.
+    ///
+    /// # Errors
+    /// When the sandbox refuses.
+    pub async fn push_message(&self, body: &str) -> anyhow::Result<()> {
+        let message = NewMessage { body: body.to_owned() };
+        self.send::<Value>(Method::POST, "messages", Some(&message)).await.map(drop)
+    }
+
     /// Scripts a fault.
     ///
     /// # Errors
@@ -149,66 +187,54 @@ impl Amazon {
         Ok(self.get::<Orders>("orders").await?.sellers)
     }
 
-    /// Lets products appear, change and go.
+    /// What a seller sells: each product once for each of its marketplaces.
     ///
     /// # Errors
-    /// When the sandbox refuses.
-    pub async fn change_products(&self, changes: &ProductChanges) -> anyhow::Result<ChangedProducts> {
-        self.send(Method::POST, "products", Some(changes)).await
-    }
-
-    /// What a selling partner sells, once for each of its marketplaces.
-    ///
-    /// # Errors
-    /// When it does not answer.
+    /// When it does not answer, or there is no such seller.
     pub async fn products(&self, selling_partner_id: &str) -> anyhow::Result<Vec<ProductRecord>> {
         self.get(&format!("sellers/{selling_partner_id}/products")).await
     }
 
-    /// How a selling partner stands in each marketplace.
+    /// How a seller stands in each marketplace.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When it does not answer, or there is no such seller.
     pub async fn participations(&self, selling_partner_id: &str) -> anyhow::Result<Vec<ParticipationRecord>> {
         self.get(&format!("sellers/{selling_partner_id}/participations")).await
     }
 
-    /// What a selling partner sold in a marketplace on each day of a time zone; of one product, if it is named.
+    /// What buyers said of a seller.
     ///
     /// # Errors
-    /// When it does not answer.
-    pub async fn metrics(
-        &self,
-        selling_partner_id: &str,
-        marketplace_id: &str,
-        time_zone: &str,
-        asin: Option<&str>,
-    ) -> anyhow::Result<Vec<DayRecord>> {
-        let asin = asin.map(|asin| format!("&asin={asin}")).unwrap_or_default();
-        // The one character of a time zone's name that a query must not hold is a plus, and ours have none.
-        let path = format!(
-            "sellers/{selling_partner_id}/metrics?marketplace_id={marketplace_id}&time_zone={time_zone}{asin}"
-        );
-        self.get(&path).await
-    }
-
-    /// What buyers said of a selling partner.
-    ///
-    /// # Errors
-    /// When it does not answer.
+    /// When it does not answer, or there is no such seller.
     pub async fn feedback(&self, selling_partner_id: &str) -> anyhow::Result<Vec<FeedbackRecord>> {
         self.get(&format!("sellers/{selling_partner_id}/feedback")).await
     }
 
-    /// How Amazon judges a selling partner in each marketplace.
+    /// How Amazon judges a seller in each marketplace.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When it does not answer, or there is no such seller.
     pub async fn account_health(&self, selling_partner_id: &str) -> anyhow::Result<Vec<AccountHealthRecord>> {
         self.get(&format!("sellers/{selling_partner_id}/account_health")).await
     }
 
-    /// The queue of notices, with everything that was put into it.
+    /// What a seller sold on each day on which it sold something.
+    ///
+    /// # Errors
+    /// When it does not answer, or there is no such seller, marketplace or time zone.
+    pub async fn metrics(
+        &self,
+        selling_partner_id: &str,
+        wanted: &MetricsWanted,
+    ) -> anyhow::Result<Vec<DayRecord>> {
+        let MetricsWanted { marketplace_id, time_zone, asin } = wanted;
+        let asin = asin.as_ref().map(|asin| format!("&asin={asin}")).unwrap_or_default();
+        let query = format!("marketplace_id={marketplace_id}&time_zone={time_zone}{asin}");
+        self.get(&format!("sellers/{selling_partner_id}/metrics?{query}")).await
+    }
+
+    /// The queue of notifications, and what became of everything that was sent to it.
     ///
     /// # Errors
     /// When it does not answer.

@@ -12,7 +12,7 @@ use jobs::{
     sp_api::marketplaces::time_zone,
 };
 use runtime::clock::{Clock, SystemClock};
-use sandbox::{DayRecord, FulfillmentStatus, OrderRecord};
+use sandbox::{DayRecord, FulfillmentStatus, MetricsWanted, OrderRecord};
 use sqlx::PgPool;
 
 use crate::amazon::Amazon;
@@ -291,8 +291,12 @@ async fn order_metrics(pool: &PgPool, amazon: &Amazon, sellers: &[Synced]) -> an
     let mut told = BTreeSet::new();
     for (partner, marketplace, asin) in all.chain(asked) {
         let zone = time_zone(&marketplace).name();
-        let product = (!asin.is_empty()).then_some(asin.as_str());
-        let days = amazon.metrics(&partner, &marketplace, zone, product).await?;
+        let wanted = MetricsWanted {
+            marketplace_id: marketplace.clone(),
+            time_zone: zone.to_owned(),
+            asin: (!asin.is_empty()).then(|| asin.clone()),
+        };
+        let days = amazon.metrics(&partner, &wanted).await?;
         let day = |day: DayRecord| {
             let DayRecord { date, units, order_items, orders, sales_cents } = day;
             format!("{partner} {marketplace} {asin} {date} {units} {order_items} {orders} {sales_cents}")

@@ -3,19 +3,20 @@
 //! When: three weeks after its authorisation ended, and by the thirtieth day at the latest.
 //! Safe to repeat: what is gone is gone; a seller that connected again meanwhile is left alone.
 //! Limits: none, as it calls nobody; it deletes a thousand rows in a transaction.
-//! Does not promise: backups, and the ledger's rows of the seller's jobs: both hold it until their own time is over, the
-//! ledger as ids only. The seller's own row stays, with its ids and when all else was deleted.
+//! Does not promise: backups, which hold it until their own time is over. What stays are the seller's own row, with its ids and
+//! when all else was deleted, the audit log, and the jobs that disconnected and deleted it.
 //! In dead letters: deploy/runbooks/delete_seller_data.md.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, outbox::NewJob, policy::minutes};
+use queue::{Failure, Job, Outcome, Policy, Run, outbox::NewJob, policy::minutes, prune};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     authorisations,
     context::Context,
+    kinds::disconnect_seller::DisconnectSeller,
     store::{
         seller_data::{self, BATCH},
         sellers::SellerId,
@@ -37,6 +38,8 @@ pub struct DeleteSellerData {
 pub struct Deleted {
     /// Rows, by table; those that went with others are not counted.
     pub rows: BTreeMap<String, u64>,
+    /// Jobs of the seller that had ended: their payloads may name its orders.
+    pub jobs: usize,
     /// Why nothing more was done, where that is so.
     pub skipped: Option<&'static str>,
 }
@@ -91,6 +94,7 @@ impl Job for DeleteSellerData {
             }
         }
         deleted.rows.retain(|_, rows| *rows > 0);
+        deleted.jobs = self.delete_jobs(context).await?;
         self.finish(context, &tables).await?;
         Ok(deleted)
     }
@@ -106,6 +110,24 @@ impl DeleteSellerData {
         let rows = seller_data::delete_some(&mut transaction, table, self.seller).await?;
         transaction.commit().await?;
         Ok(Some(rows))
+    }
+
+    /// Dead letters, too: nobody may run them again.
+    async fn delete_jobs(&self, context: &Context) -> Outcome<usize> {
+        let stay = [DisconnectSeller::KIND, Self::KIND];
+        let mut deleted = 0;
+        loop {
+            let mut transaction = context.pool.begin().await?;
+            if !seller_data::to_be_deleted(&mut transaction, self.seller, self.ended_at).await? {
+                return Ok(deleted);
+            }
+            let jobs = prune::prune_group(&mut transaction, &self.group(), &stay).await?;
+            transaction.commit().await?;
+            deleted += jobs;
+            if jobs < prune::MAX_PRUNED {
+                return Ok(deleted);
+            }
+        }
     }
 
     /// Notes the end, once nothing is left: a run that was under way may have written to a table that was empty by then.
@@ -133,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        kinds::{backfill_orders::BackfillOrders, disconnect_seller::DisconnectSeller},
+        kinds::backfill_orders::BackfillOrders,
         testing::{Shop, retried, snoozed},
     };
 
@@ -202,6 +224,14 @@ mod tests {
         shop.execute(
             "create table of_tomorrow (seller_id uuid, number integer); create index on of_tomorrow (seller_id);
              insert into of_tomorrow select id, number from sellers, generate_series(1, 2500) as number",
+        )
+        .await;
+        // One of its jobs is a dead letter that names an order.
+        shop.execute(
+            "insert into jobs (id, kind, queue, group_name, payload, state, cause, created_at, touched_at, due_at, finished_at)
+             select gen_random_uuid(), 'send_review_request', 'sync', seller_id::text, jsonb_build_object('order', order_id),
+                 'dead', 'cli', now(), now(), now(), now()
+             from orders where seller_id in (select id from sellers order by id limit 1) limit 1",
         )
         .await;
         let orders = shop.stored().await;

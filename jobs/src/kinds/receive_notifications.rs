@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 
 use crate::{
     context::Context,
-    kinds::sync_orders::SyncOrders,
+    kinds::{sync_orders::SyncOrders, sync_performance::SyncPerformance},
     notice_queue::{Message, NoticeQueue, NoticeSource},
     notices::{Notice, Tells},
     store::{
@@ -58,8 +58,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// How long after a notice its seller's orders are synced: Amazon tells a change only when it is two minutes old, and allows
 /// one call in about three minutes in the long run, so that the notices of three minutes share one.
 const SYNCED_AFTER: TimeDelta = TimeDelta::minutes(3);
-/// The kind that waits for reports.
-const WAITS_FOR_REPORTS: &str = "sync_performance";
 
 impl Job for ReceiveNotifications {
     const KIND: &'static str = "receive_notifications";
@@ -216,7 +214,8 @@ async fn note(
             Tells::ReportFinished { selling_partner_id } => {
                 let mut end = End::UnknownSeller;
                 for partner in selling_partner_id.iter().flat_map(|id| of(&partners, id)) {
-                    hurry::snoozing(connection, WAITS_FOR_REPORTS, &partner.seller.to_string(), now).await?;
+                    hurry::snoozing(connection, SyncPerformance::KIND, &partner.seller.to_string(), now)
+                        .await?;
                     end = End::Taken;
                 }
                 end
@@ -323,7 +322,7 @@ mod tests {
     async fn a_finished_report_lets_the_job_that_waits_for_it_run() {
         let (shop, queue) = listening().await;
         let job = |seller: SellerId| {
-            NewJob::raw(WAITS_FOR_REPORTS, Queue::Sync, &seller.to_string(), json!({}), Cause::Cli)
+            NewJob::raw(SyncPerformance::KIND, Queue::Sync, &seller.to_string(), json!({}), Cause::Cli)
         };
         let (ours, others) = (job(shop.seller), job(SellerId::new()));
         let mut connection = shop.context.pool.acquire().await.expect("Postgres is there");
@@ -475,5 +474,48 @@ mod tests {
         queue.is_away.store(true, Ordering::Relaxed);
         let error = retried(shop.run(&ReceiveNotifications {}).await);
         assert!(error.contains("could not fetch messages"), "{error}");
+    }
+
+    #[cfg(feature = "sqs")]
+    #[tokio::test]
+    async fn a_changed_order_comes_through_the_queue_and_is_synced() {
+        use crate::kinds::subscribe_notifications::SubscribeNotifications;
+
+        let mut shop = Shop::with_orders(20).await;
+        shop.listen_to_amazon().await;
+        shop.sync().await.expect("nothing is wrong");
+        shop.run(&SubscribeNotifications { seller: shop.seller }).await.expect("nothing is wrong");
+        let careless = sandbox::SettingsChange {
+            queue_duplicates: Some(true),
+            queue_out_of_order: Some(true),
+            ..sandbox::SettingsChange::default()
+        };
+        shop.sandbox.control().change_settings(careless).expect("it can be set");
+        shop.execute("delete from outbox; delete from jobs").await;
+        let seller = shop.account.selling_partner_id.clone();
+        let changes = sandbox::OrderChanges { seller, touch: 3, count: 0, seconds_ago: 0, seed: 2 };
+        shop.sandbox.control().change_orders(&changes).expect("the seller is known");
+
+        let (outcome, ()) = tokio::join!(shop.run(&ReceiveNotifications {}), async {
+            let all_gone = || {
+                let messages = shop.sandbox.control().queue().messages;
+                !messages.is_empty() && messages.iter().all(|message| message.deleted)
+            };
+            crate::testing::until(all_gone).await;
+            // Its time is over, and the call that waits gets something to come back with.
+            shop.clock.advance(LISTENS_FOR);
+            let body = camel_case("n-last", "FEED_PROCESSING_FINISHED", json!({}));
+            shop.sandbox.control().push_message(&sandbox::NewMessage { body });
+        });
+        let taken = outcome.expect("nothing is wrong");
+        assert_eq!((taken.taken, taken.seen_before, taken.left), (3, 3 + taken.not_asked_for, 0));
+        let [(payload, due_at)] = &syncs(&shop).await[..] else { panic!("one sync for all") };
+        assert_eq!(*payload, json!({"seller": shop.seller}));
+        let due_at = *due_at;
+        shop.clock.advance(due_at - shop.context.clock.now());
+        shop.sync().await.expect("nothing is wrong");
+        shop.assert_all_stored().await;
+        let stored = shop.everything_stored().await;
+        assert!(sandbox::PLANTED.into_iter().all(|word| !stored.contains(word)));
     }
 }

@@ -61,7 +61,7 @@ impl Job for SubscribeNotifications {
         .max_attempts(20)
         .delays(Duration::from_secs(10), Duration::from_secs(3_600))
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("20 4 * * *").spread(minutes(60)));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)).spread(minutes(60)));
 
     type Context = Context;
     type Report = Subscribed;
@@ -173,5 +173,124 @@ impl SubscribeNotifications {
             Ok(()) => Failure::retry(error),
             Err(database) => database.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sandbox::{Fault, Operation as Asked};
+
+    use super::*;
+    use crate::testing::{QUEUE_ARN, Shop, rejected, retried, snoozed};
+
+    const BOTH: [&str; 2] = ["ORDER_CHANGE", "REPORT_PROCESSING_FINISHED"];
+
+    async fn listening() -> Shop {
+        let mut shop = Shop::with_orders(0).await;
+        shop.listen();
+        shop
+    }
+
+    fn job(shop: &Shop) -> SubscribeNotifications {
+        SubscribeNotifications { seller: shop.seller }
+    }
+
+    async fn subscribe(shop: &Shop) -> Subscribed {
+        shop.run(&job(shop)).await.expect("nothing is wrong")
+    }
+
+    fn calls(shop: &Shop) -> [usize; 4] {
+        [Asked::GetDestinations, Asked::CreateDestination, Asked::GetSubscription, Asked::CreateSubscription]
+            .map(|operation| shop.calls_of(operation).len())
+    }
+
+    #[tokio::test]
+    async fn does_its_work() {
+        let shop = listening().await;
+        let subscribed = subscribe(&shop).await;
+        assert_eq!(subscribed, Subscribed { created: BOTH.to_vec(), ..Subscribed::default() });
+        assert_eq!(calls(&shop), [1, 1, 2, 2]);
+        let known = shop.one("select region || ' ' || queue_arn from notice_destinations").await;
+        assert_eq!(known, format!("eu {QUEUE_ARN}"));
+        assert_eq!(shop.sandbox.control().summary().refused, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn twice_is_once() {
+        let shop = listening().await;
+        subscribe(&shop).await;
+        let again = subscribe(&shop).await;
+        assert_eq!(again, Subscribed { present: BOTH.to_vec(), ..Subscribed::default() });
+        assert_eq!(calls(&shop), [1, 1, 4, 2], "the queue is known, and what is there is not made again");
+        // Amazon remembers the queue where we do not.
+        shop.execute("delete from notice_destinations").await;
+        assert_eq!(subscribe(&shop).await, again);
+        assert_eq!(calls(&shop), [2, 1, 6, 2]);
+    }
+
+    #[tokio::test]
+    async fn stops_and_resumes() {
+        let shop = listening().await;
+        shop.fault_after(1, Asked::CreateSubscription, Fault::Internal, 1);
+        retried(shop.run(&job(&shop)).await);
+        let resumed = subscribe(&shop).await;
+        assert_eq!((resumed.present, resumed.created), (vec![BOTH[0]], vec![BOTH[1]]));
+        assert_eq!(calls(&shop)[1], 1);
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_amazon_has_forgotten_is_told_anew() {
+        let shop = listening().await;
+        shop.execute(&format!(
+            "insert into notice_destinations values ('eu', '{QUEUE_ARN}', '00000000-0000-0000-0000-000000000000', now())"
+        ))
+        .await;
+        let error = retried(shop.run(&job(&shop)).await);
+        assert!(error.contains("createSubscription"), "{error}");
+        assert_eq!(subscribe(&shop).await.created, BOTH);
+    }
+
+    #[tokio::test]
+    async fn notices_that_go_to_another_queue_are_told_of_and_left_there() {
+        let mut shop = listening().await;
+        subscribe(&shop).await;
+        let NoticeSource::Queue { queue, .. } = shop.context.notices.clone() else { panic!("it listens") };
+        let arn = "arn:aws:sqs:eu-west-1:000000000000:another".to_owned();
+        Arc::get_mut(&mut shop.context).expect("nobody else uses it").notices =
+            NoticeSource::Queue { arn, queue };
+        let subscribed = subscribe(&shop).await;
+        assert_eq!(subscribed, Subscribed { elsewhere: BOTH.to_vec(), ..Subscribed::default() });
+    }
+
+    #[tokio::test]
+    async fn nothing_to_do() {
+        let mut shop = Shop::with_orders(0).await;
+        assert_eq!(subscribe(&shop).await.skipped, Some("no queue is configured"));
+        shop.listen();
+        shop.execute("update sellers set state = 'disconnected'").await;
+        assert_eq!(subscribe(&shop).await.skipped, Some(NOT_CONNECTED));
+        assert_eq!(calls(&shop), [0; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_revoked_grant_is_the_sellers() {
+        let shop = listening().await;
+        shop.sandbox.control().revoke(&shop.account.selling_partner_id).expect("the seller is known");
+        let error = rejected(shop.run(&job(&shop)).await);
+        assert!(error.contains("the seller must connect again"), "{error}");
+        assert_eq!(shop.state().await, "needs_reauthorisation");
+    }
+
+    #[tokio::test]
+    async fn throttled_it_snoozes_whoever_was_asked_for() {
+        let shop = listening().await;
+        for operation in [Asked::GetDestinations, Asked::CreateDestination, Asked::GetSubscription] {
+            shop.fault(operation, Fault::Quota, 1);
+            let until = snoozed(shop.run(&job(&shop)).await);
+            shop.clock.advance(until - shop.context.clock.now() + chrono::TimeDelta::seconds(5));
+        }
+        assert_eq!(subscribe(&shop).await.created, BOTH);
     }
 }

@@ -75,7 +75,7 @@ impl Job for SyncInventory {
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("3,33 * * * *"));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/30 * * * *").spread(minutes(30)));
 
     type Context = Context;
     type Report = StockSynced;
@@ -150,7 +150,8 @@ async fn walk_through(
 }
 
 /// The first page of a marketplace's next walk: over everything once a day, else over what changed since the last one.
-pub(crate) fn first_page(walk: &Walk, marketplace_id: &str, now: DateTime<Utc>) -> InventorySearch {
+#[must_use]
+pub fn first_page(walk: &Walk, marketplace_id: &str, now: DateTime<Utc>) -> InventorySearch {
     let fresh = walk.whole_at.is_some_and(|whole_at| now - whole_at < WHOLE_EVERY);
     InventorySearch {
         marketplace_id: marketplace_id.to_owned(),
@@ -160,7 +161,8 @@ pub(crate) fn first_page(walk: &Walk, marketplace_id: &str, now: DateTime<Utc>) 
 }
 
 /// The page after this one, if there is one; with the same filters, as Amazon wants it.
-pub(crate) fn next_page(search: &InventorySearch, page: &InventoryPage) -> Option<InventorySearch> {
+#[must_use]
+pub fn next_page(search: &InventorySearch, page: &InventoryPage) -> Option<InventorySearch> {
     let page_token = Some(page.next_token()?.to_owned());
     Some(InventorySearch { page_token, ..search.clone() })
 }

@@ -83,7 +83,7 @@ impl Job for SyncListings {
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("20 */6 * * *"));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 */6 * * *").spread(minutes(6 * 60)));
 
     type Context = Context;
     type Report = ListingsSynced;
@@ -119,7 +119,7 @@ impl Job for SyncListings {
 
 /// Where a walk is in a marketplace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Paging {
+pub struct Paging {
     /// The search's first creation date.
     since: Option<DateTime<Utc>>,
     /// Token of its next page.
@@ -132,12 +132,14 @@ pub(crate) struct Paging {
 
 impl Paging {
     /// Begins at a place; at the first listing of all without one.
-    pub(crate) fn at(place: Option<DateTime<Utc>>) -> Self {
+    #[must_use]
+    pub fn at(place: Option<DateTime<Utc>>) -> Self {
         Self { since: place, place, ..Self::default() }
     }
 
     /// What is asked next.
-    pub(crate) fn search(&self, marketplace_id: &str) -> ListingsSearch {
+    #[must_use]
+    pub fn search(&self, marketplace_id: &str) -> ListingsSearch {
         ListingsSearch::Created {
             marketplace_id: marketplace_id.to_owned(),
             since: self.since,
@@ -146,7 +148,8 @@ impl Paging {
     }
 
     /// Where the walk is after this page; `None` at its end.
-    pub(crate) fn after(&self, page: &ListingsPage, marketplace_id: &str) -> Option<Self> {
+    #[must_use]
+    pub fn after(&self, page: &ListingsPage, marketplace_id: &str) -> Option<Self> {
         let seen = self.seen + page.items.len() as u64;
         let place = self.place.max(page.last_created(marketplace_id));
         let all_paged_through = seen >= PAGED_THROUGH;
@@ -369,7 +372,8 @@ fn day_began_at(marketplace_id: &str, now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// The searches for these products: as few as possible, those for what is due the longest first.
-pub(crate) fn rank_searches(due: &[Due]) -> Vec<RanksSearch> {
+#[must_use]
+pub fn rank_searches(due: &[Due]) -> Vec<RanksSearch> {
     let mut searches: Vec<RanksSearch> = Vec::new();
     for Due { marketplace_id, asin } in due {
         let has_room = |search: &&mut RanksSearch| {

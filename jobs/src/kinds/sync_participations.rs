@@ -58,7 +58,7 @@ impl Job for SyncParticipations {
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("40 3 * * *"));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
 
     type Context = Context;
     type Report = ParticipationsSynced;
@@ -255,7 +255,8 @@ mod tests {
             assert!(!there.is_empty() && !there.contains(leaves), "{there:?}");
         }
         shop.participate(leaves, true);
-        assert_eq!(shop.sync_participations().await.expect("nothing is wrong").joined, [leaves.clone()]);
+        let synced = shop.sync_participations().await.expect("nothing is wrong");
+        assert_eq!(synced.joined, std::slice::from_ref(leaves));
         shop.sync_stock().await.expect("nothing is wrong");
         shop.sync_listings().await.expect("nothing is wrong");
         shop.assert_stock_stored().await;

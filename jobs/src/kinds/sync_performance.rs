@@ -79,7 +79,7 @@ impl Job for SyncPerformance {
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         .unique();
-    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("37 4 * * *"));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 4 * * *").spread(minutes(12 * 60)));
 
     type Context = Context;
     type Report = Performed;

@@ -137,10 +137,14 @@ pub fn read_health(text: impl Read) -> Result<Vec<Judgement>, DocumentError> {
     let report: Report = serde_json::from_reader(text).map_err(unreadable)?;
     let mut judgements = Vec::new();
     for AccountStatus { marketplace_id, status } in report.account_statuses {
+        if !is_marketplace(&marketplace_id) {
+            continue;
+        }
         judgements.extend(word(&status).map(|status| bare(&marketplace_id, ACCOUNT_STATUS, status)));
     }
     for metrics in report.performance_metrics {
-        let Some(marketplace) = metrics.get("marketplaceId").and_then(Value::as_str) else { continue };
+        let marketplace = metrics.get("marketplaceId").and_then(Value::as_str);
+        let Some(marketplace) = marketplace.filter(|id| is_marketplace(id)) else { continue };
         let single = METRICS
             .iter()
             .filter_map(|(ours, amazons)| Some((*ours, amazons.iter().find_map(|name| metrics.get(*name))?)));
@@ -186,6 +190,11 @@ fn bare(marketplace: &str, metric: &'static str, status: String) -> Judgement {
     }
 }
 
+/// Letters and digits, as Amazon's ids of marketplaces are.
+fn is_marketplace(id: &str) -> bool {
+    (1..=20).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// A word in capitals, as Amazon's statuses are.
 fn word(text: &str) -> Option<String> {
     let fits =
@@ -219,7 +228,8 @@ mod tests {
         };
         json!({
             "accountStatuses": [{"marketplaceId": "A1F83G8C2ARO7P", "status": "AT_RISK"},
-                {"marketplaceId": "A1PA6795UKMFR9", "status": "Jane Planted of 1 Planted Lane"}],
+                {"marketplaceId": "A1PA6795UKMFR9", "status": "Jane Planted of 1 Planted Lane"},
+                {"marketplaceId": "1 Planted Lane", "status": "NORMAL"}],
             "performanceMetrics": [{
                 "marketplaceId": "A1F83G8C2ARO7P",
                 "lateShipmentRate": rate("GOOD", 0.032),

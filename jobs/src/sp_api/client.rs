@@ -5,8 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
-use queue::limit::{Budgets, Grant, Level};
+use queue::limit::Budgets;
 use reqwest::{Method, StatusCode};
 use runtime::{
     clock::Clock,
@@ -20,11 +19,10 @@ use crate::{
     sp_api::{
         answer::{Refusal, classify},
         auth::Tokens,
-        budgets::budget,
         caller::{Caller, Holder},
-        circuit::{Circuits, Resting},
         error::CallError,
         operations::Operation,
+        permits::{Permit, Permits},
         rates::{Rates, header},
         regions::Region,
         request::{Request, Success, read},
@@ -32,21 +30,13 @@ use crate::{
     store::sellers::Seller,
 };
 
-/// A wait this short is spent in the run; a longer one snoozes the job and frees its slot.
-const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// How long a request may still be under way after we have given it up.
 const ON_THE_WIRE: Duration = Duration::from_secs(5);
+/// The Solicitations API's model answers in HAL alone, all others in plain JSON. Source: models of 2026-08-05.
+const ACCEPT: &str = "application/json, application/hal+json";
 /// Amazon refuses calls without it. Source: "Include a User-Agent header in all requests", read 2026-11-23.
 const USER_AGENT: &str =
     concat!("Amzigo/", env!("CARGO_PKG_VERSION"), " (Language=Rust/1.95; Platform=Linux)");
-
-/// The right to make one call of an operation now, for a seller or for our application itself.
-#[derive(Debug)]
-#[must_use = "a permit takes a call from the budget"]
-pub struct Permit {
-    holder: Holder,
-    operation: Operation,
-}
 
 /// Amazon's Selling Partner API for all sellers.
 #[derive(Debug)]
@@ -54,9 +44,8 @@ pub struct SpApi {
     http: reqwest::Client,
     settings: AmazonSettings,
     budgets: Budgets,
-    clock: Arc<dyn Clock>,
     tokens: Tokens,
-    circuits: Circuits,
+    permits: Permits,
     rates: Rates,
 }
 
@@ -79,19 +68,14 @@ impl SpApi {
             .no_proxy()
             .build()?;
         let tokens = Tokens::new(http.clone(), settings.clone(), Arc::clone(&clock));
-        let (circuits, rates) = (Circuits::default(), Rates::default());
-        Ok(Self { http, settings, budgets, clock, tokens, circuits, rates })
+        let permits = Permits::new(budgets.clone(), clock, longest_wait(&settings) + ON_THE_WIRE);
+        Ok(Self { http, settings, budgets, tokens, permits, rates: Rates::default() })
     }
 
     /// After this long, a call that was begun has ended, whatever became of its answer.
     #[must_use]
     pub fn longest_call(&self) -> Duration {
-        self.longest_wait() + ON_THE_WIRE
-    }
-
-    /// Longest time that a call is waited for, with the tokens that had to be fetched for it.
-    fn longest_wait(&self) -> Duration {
-        self.settings.timeout * 3
+        longest_wait(&self.settings) + ON_THE_WIRE
     }
 
     /// Asks the seller's budget for one call. `ticket` is who asks, usually the job: it holds one slot at a time.
@@ -106,10 +90,7 @@ impl SpApi {
     ) -> Result<Permit, CallError> {
         // Before the circuits: whoever they let ahead must make its call.
         self.tokens.ask()?;
-        self.circuits
-            .ask(seller.id, seller.region, operation, self.patience(), self.clock.now())
-            .map_err(|resting| CallError::Resting { operation, resting })?;
-        self.take(Holder::Seller(seller.id, seller.region), operation, ticket).await
+        self.permits.of_seller(seller.id, seller.region, operation, ticket).await
     }
 
     /// Asks our application's budget in a region for one call that serves no seller.
@@ -123,23 +104,7 @@ impl SpApi {
         ticket: &str,
     ) -> Result<Permit, CallError> {
         self.tokens.ask()?;
-        self.take(Holder::Application(region), operation, ticket).await
-    }
-
-    async fn take(&self, holder: Holder, operation: Operation, ticket: &str) -> Result<Permit, CallError> {
-        let budgets = holder.budgets(operation);
-        loop {
-            match self.budgets.ask(&budgets, ticket).await? {
-                Grant::Now => return Ok(Permit { holder, operation }),
-                Grant::At { moment: until, .. } => {
-                    let wait = (until - self.clock.now()).to_std().unwrap_or_default();
-                    if wait > SHORT_WAIT {
-                        return Err(CallError::Wait { operation, until });
-                    }
-                    tokio::time::sleep(wait + Duration::from_millis(1)).await;
-                }
-            }
-        }
+        self.permits.of_application(region, operation, ticket).await
     }
 
     /// Waits shortly until the seller's budget holds more than `keep` calls, which are for others; takes none.
@@ -152,16 +117,7 @@ impl SpApi {
         operation: Operation,
         keep: u64,
     ) -> Result<(), CallError> {
-        let budget = budget(seller.id, operation);
-        loop {
-            let levels = self.budgets.look(std::slice::from_ref(&budget)).await?;
-            let Some(missing) = levels.first().and_then(|level| missing(level, keep)) else { return Ok(()) };
-            if missing > SHORT_WAIT {
-                let until = self.clock.now() + TimeDelta::from_std(missing).unwrap_or(TimeDelta::MAX);
-                return Err(CallError::Wait { operation, until });
-            }
-            tokio::time::sleep(missing + Duration::from_millis(1)).await;
-        }
+        self.permits.room_beside(seller.id, operation, keep).await
     }
 
     /// Makes one call for a seller. A refused token is renewed and the call made once more; nothing else is repeated here.
@@ -176,7 +132,7 @@ impl SpApi {
         request: &Request,
     ) -> Result<Success, CallError> {
         let result = self.call_in_time(permit, Caller::Seller(seller, refresh_token), request).await;
-        self.note_health(seller, request.operation, &result);
+        self.permits.note_health(seller.id, seller.region, request.operation, &result);
         result
     }
 
@@ -204,53 +160,10 @@ impl SpApi {
         }
         // Tokens that must be fetched, and fetched again, would add up to more than `longest_call` promises.
         let whole = self.call_with_token(caller, request);
-        tokio::time::timeout(self.longest_wait(), whole).await.unwrap_or_else(|_| {
-            let why = format!("it had not ended after {:?}", self.longest_wait());
+        tokio::time::timeout(longest_wait(&self.settings), whole).await.unwrap_or_else(|_| {
+            let why = format!("it had not ended after {:?}", longest_wait(&self.settings));
             Err(CallError::NoAnswer { operation: request.operation, why })
         })
-    }
-
-    /// After a rest, how long who went ahead is waited for.
-    fn patience(&self) -> TimeDelta {
-        TimeDelta::from_std(self.longest_call()).unwrap_or(TimeDelta::MAX)
-    }
-
-    /// Opens and closes circuits by what became of a call.
-    fn note_health(&self, seller: &Seller, operation: Operation, result: &Result<Success, CallError>) {
-        let (id, region, name) = (seller.id, seller.region, operation.entry().name);
-        let changed = match result {
-            Err(
-                CallError::NotSent { .. }
-                | CallError::NoAnswer { .. }
-                | CallError::Refused { refusal: Refusal::AmazonFailed, .. },
-            ) => {
-                let resting = self.circuits.ill(id, region, operation, self.clock.now());
-                for Resting { scope, until } in &resting {
-                    let scope = scope.name();
-                    tracing::warn!(seller.id = %id, operation.name = name, scope, %until, "Amazon is ill: calls rest");
-                }
-                !resting.is_empty()
-            }
-            Err(CallError::Refused { refusal: Refusal::AccessDenied, .. }) => {
-                let resting = self.circuits.denied(id, operation, self.clock.now());
-                for Resting { until, .. } in &resting {
-                    tracing::error!(seller.id = %id, operation.name = name, %until, "Amazon denies access: a role is missing");
-                }
-                !resting.is_empty()
-            }
-            Ok(_) | Err(CallError::Refused { .. }) => {
-                let closed = self.circuits.well(id, region, operation);
-                for scope in &closed {
-                    let scope = scope.name();
-                    tracing::info!(seller.id = %id, operation.name = name, scope, "Amazon is well again");
-                }
-                !closed.is_empty()
-            }
-            Err(_) => false,
-        };
-        if changed {
-            self.circuits.measure();
-        }
     }
 
     async fn call_with_token(&self, caller: Caller<'_>, request: &Request) -> Result<Success, CallError> {
@@ -286,7 +199,7 @@ impl SpApi {
             .request(method, url)
             .query(&request.query)
             .header("x-amz-access-token", token.expose_secret())
-            .header("accept", "application/json");
+            .header("accept", ACCEPT);
         let sent = match &request.body {
             Some(body) => building.json(body).send().await,
             None => building.send().await,
@@ -358,12 +271,9 @@ impl SpApi {
     }
 }
 
-/// How long until a budget at this level holds more than `keep` calls, if it does not.
-#[expect(clippy::cast_precision_loss, reason = "bursts are small")]
-fn missing(level: &Level, keep: u64) -> Option<Duration> {
-    let keep = keep.min(u64::from(level.burst).saturating_sub(1));
-    let missing = (keep + 1).checked_sub(level.calls).filter(|missing| *missing > 0)?;
-    Some(Duration::from_secs_f64(missing as f64 / level.rate.max(1e-6)))
+/// Longest time that a call is waited for, with the tokens that had to be fetched for it.
+fn longest_wait(settings: &AmazonSettings) -> Duration {
+    settings.timeout * 3
 }
 
 fn count(operation: Operation, status: &str, started: Instant) {
@@ -374,6 +284,7 @@ fn count(operation: Operation, status: &str, started: Instant) {
 
 #[cfg(test)]
 mod tests {
+    use queue::limit::Grant;
     use reqwest::header::{HeaderName, HeaderValue};
     use sandbox::{Fault, Operation as Asked};
     use tokio::{

@@ -28,12 +28,18 @@ impl NoticeType {
             Self::ReportProcessingFinished => "REPORT_PROCESSING_FINISHED",
         }
     }
+
+    /// Version of what it says. Source: Amazon's notification schemas, commit 34dc93fe45f3 of 2026-08-05.
+    const fn payload_version(self) -> &'static str {
+        match self {
+            Self::OrderChange => "1.0",
+            Self::ReportProcessingFinished => "2020-09-04",
+        }
+    }
 }
 
 /// What Amazon calls our queue for ourselves and its support.
 const DESTINATION_NAME: &str = "amzigo-notices";
-/// Version of both types' contents. Source: Notifications API v1, "Notification type values", read 2026-11-24.
-const PAYLOAD_VERSION: &str = "1.0";
 
 /// A queue that Amazon knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +133,8 @@ pub fn subscribed_destination(body: &[u8]) -> Result<String, CallError> {
 /// Lets a seller's notices of a type go to a destination. Of orders, tips are left out: they are about money.
 #[must_use]
 pub fn new_subscription_request(notices: NoticeType, destination_id: &str) -> Request {
-    let mut subscription = json!({ "payloadVersion": PAYLOAD_VERSION, "destinationId": destination_id });
+    let mut subscription =
+        json!({ "payloadVersion": notices.payload_version(), "destinationId": destination_id });
     if notices == NoticeType::OrderChange {
         subscription["processingDirective"] = json!({
             "eventFilter": {

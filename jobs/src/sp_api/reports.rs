@@ -11,7 +11,7 @@ use runtime::secret::SecretString;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::sp_api::{CallError, Operation, request::Request};
+use crate::sp_api::{CallError, Operation, lenient, request::Request};
 
 /// Most marketplaces of one report. Source: Reports API 2021-06-30, model of 2026-08-05.
 pub const MARKETPLACES_A_REPORT: usize = 25;
@@ -133,7 +133,7 @@ pub fn document_request(document_id: &str) -> Request {
 /// # Errors
 /// When it does not parse.
 pub fn parse_created(body: &[u8]) -> Result<String, CallError> {
-    Ok(parse::<Created>(Operation::CreateReport, body)?.report_id)
+    Ok(lenient::read::<Created>(Operation::CreateReport, body)?.report_id)
 }
 
 /// How far a report is.
@@ -141,7 +141,7 @@ pub fn parse_created(body: &[u8]) -> Result<String, CallError> {
 /// # Errors
 /// When it does not parse, or is done without a document.
 pub fn parse_progress(body: &[u8]) -> Result<Progress, CallError> {
-    let Told { processing_status, report_document_id } = parse(Operation::GetReport, body)?;
+    let Told { processing_status, report_document_id } = lenient::read(Operation::GetReport, body)?;
     let document_id = report_document_id.filter(|id| !id.is_empty());
     match processing_status.as_str() {
         "DONE" => document_id.map(|document_id| Progress::Done { document_id }).ok_or_else(|| {
@@ -159,7 +159,7 @@ pub fn parse_progress(body: &[u8]) -> Result<Progress, CallError> {
 /// # Errors
 /// When it does not parse, or is compressed in a way that nobody knows here.
 pub fn parse_document(body: &[u8]) -> Result<DocumentPlace, CallError> {
-    let Place { url, compression_algorithm } = parse(Operation::GetReportDocument, body)?;
+    let Place { url, compression_algorithm } = lenient::read(Operation::GetReportDocument, body)?;
     let gzip = match compression_algorithm.as_deref() {
         None | Some("") => false,
         Some("GZIP") => true,
@@ -169,14 +169,6 @@ pub fn parse_document(body: &[u8]) -> Result<DocumentPlace, CallError> {
         }
     };
     Ok(DocumentPlace { url, gzip })
-}
-
-fn parse<'a, T: Deserialize<'a>>(operation: Operation, body: &'a [u8]) -> Result<T, CallError> {
-    serde_json::from_slice(body).map_err(|error| CallError::NoAnswer {
-        operation,
-        // Place and category only: the parser's own words may quote the body.
-        why: format!("the answer does not parse ({:?} at byte {})", error.classify(), error.column()),
-    })
 }
 
 /// The class of the reason that a `FATAL` report's document gives, in our own words.

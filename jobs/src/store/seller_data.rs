@@ -8,10 +8,10 @@ use crate::store::sellers::SellerId;
 
 /// Tables with a column `seller_id` whose rows stay when a seller's data are deleted, each because of a duty to keep it.
 const KEPT: [&str; 0] = [];
-/// Deleted first: from then on nothing says that the rest is here, and a seller that comes back is synced from its start. Of
+/// Deleted first: what says how far data were fetched. From then on nothing says that the rest is here, and a seller that comes back is synced from its start. Of
 /// the others, those come first on which others hang, and take their rows along: were a part of a thing deleted and the
 /// thing itself left, a sync would find it unchanged and not bring the part back.
-const FIRST: &str = "sync_cursors";
+const FIRST: [&str; 4] = ["sync_cursors", "walks", "order_metrics_asked", "amazon_reports"];
 /// Most rows of one statement.
 pub const BATCH: i64 = 1_000;
 
@@ -53,14 +53,14 @@ pub async fn tables(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::
             join pg_namespace on pg_namespace.oid = relnamespace
         where attname = 'seller_id' and not attisdropped and relkind = 'r' and relname <> all($1)
             and nspname not in ('pg_catalog', 'information_schema')
-        order by relname <> $2, exists (
+        order by relname <> all($2), exists (
             select from pg_constraint join pg_attribute as other on other.attrelid = confrelid
             where conrelid = pg_class.oid and confrelid <> conrelid and contype = 'f'
                 and other.attname = 'seller_id' and not other.attisdropped
         ), relname
         "#,
         &kept,
-        FIRST,
+        &FIRST.map(str::to_owned),
     )
     .fetch_all(connection)
     .await

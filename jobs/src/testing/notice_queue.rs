@@ -1,4 +1,5 @@
-//! A queue of notices in memory, as our one at AWS behaves: it delivers what was not deleted once more.
+//! Queues of notices for a shop: one in memory that behaves as ours at AWS (it delivers what was not deleted once more), and the
+//! sandbox's, through AWS' own client.
 
 use std::{
     collections::BTreeSet,
@@ -12,8 +13,37 @@ use std::{
 use chrono::TimeDelta;
 use futures::future::BoxFuture;
 
-use super::MovableClock;
-use crate::notice_queue::{Message, NoticeQueue, NoticeQueueError};
+use super::{MovableClock, Shop};
+#[cfg(feature = "sqs")]
+use crate::config::NoticeSettings;
+use crate::notice_queue::{Message, NoticeQueue, NoticeQueueError, NoticeSource};
+
+/// AWS' name of the queue for notices.
+pub(crate) const QUEUE_ARN: &str = "arn:aws:sqs:eu-west-1:000000000000:notices";
+
+impl Shop {
+    /// A queue of notices for the shop's context, which listens to it from now on.
+    pub(crate) fn listen(&mut self) -> Arc<TestQueue> {
+        let queue = Arc::new(TestQueue::new(Arc::clone(&self.clock)));
+        let source = NoticeSource::Queue { arn: QUEUE_ARN.to_owned(), queue: Arc::clone(&queue) as _ };
+        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
+        queue
+    }
+
+    /// Lets the shop's context listen to the queue that the sandbox puts notices into, through AWS' own client.
+    #[cfg(feature = "sqs")]
+    pub(crate) async fn listen_to_amazon(&mut self) {
+        let queue = self.sandbox.control().queue();
+        let settings = NoticeSettings {
+            url: queue.url.parse().expect("a URL"),
+            arn: queue.arn,
+            region: "eu-west-1".to_owned(),
+            endpoint: self.sandbox.base_url().parse().ok(),
+        };
+        let source = NoticeSource::open(Some(settings)).await;
+        Arc::get_mut(&mut self.context).expect("nobody else uses it yet").notices = source;
+    }
+}
 
 /// A queue of a test's own.
 #[derive(Debug)]

@@ -139,7 +139,7 @@ async fn a_refusal_by_the_other_side_empties_the_budget() {
 async fn refusals_that_come_again_show_that_somebody_else_uses_a_part_of_the_rate() {
     let (queues, budgets) = budgets().await;
     let hour = Duration::from_secs(3_600);
-    let mut refused = async |after: Duration| {
+    let refused = async |after: Duration| {
         queues.clock.advance(after);
         budgets.drain(&search_orders()).await.unwrap();
         let level = look(&budgets).await;

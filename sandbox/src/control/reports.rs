@@ -19,6 +19,16 @@ pub struct FeedbackRecord {
     pub rating: u64,
 }
 
+/// Asks Amazon to remove feedback.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedbackRemoval {
+    /// The seller's id.
+    pub seller: String,
+    /// How much of it, the oldest first.
+    pub count: usize,
+}
+
 /// How Amazon judges a seller in a marketplace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountHealthRecord {
@@ -56,7 +66,21 @@ impl Control {
             given_at: one.at,
             rating: one.rating,
         };
-        Ok(feedback_of(&state.orders, seller, self.shared.now()).into_iter().map(record).collect())
+        let found = feedback_of(&state.orders, &state.removed_feedback, seller, self.shared.now());
+        Ok(found.into_iter().map(record).collect())
+    }
+
+    /// Lets Amazon remove the oldest feedback about a seller. Returns the orders it was about.
+    ///
+    /// # Errors
+    /// [`ControlError::UnknownSeller`].
+    pub fn remove_feedback(&self, removal: &FeedbackRemoval) -> Result<Vec<String>, ControlError> {
+        let mut state = self.shared.state();
+        let seller = known_seller(&state.sellers, &removal.seller)?;
+        let found = feedback_of(&state.orders, &state.removed_feedback, seller, self.shared.now());
+        let removed: Vec<String> = found.into_iter().take(removal.count).map(|one| one.order_id).collect();
+        state.removed_feedback.extend(removed.iter().cloned());
+        Ok(removed)
     }
 
     /// How Amazon judges a seller in each of its marketplaces now. Reports tell how it was when they were finished.

@@ -1,9 +1,9 @@
 //! Amazon judges every kind of answer about orders and solicitations, see [`crate::judge`].
 
 use crate::client::{Solicitation, Stage};
-use crate::judge::{Model, check_errors};
+use crate::judge::{Model, check_errors, model_at};
 use reqwest::Method;
-use sandbox::Operation;
+use sandbox::{Operation, SettingsChange};
 use serde_json::{Value, json};
 
 const ALL_DATA: &str = "BUYER,RECIPIENT,PROCEEDS,EXPENSE,PROMOTION,CANCELLATION,FULFILLMENT,PACKAGES,TAX,PAYMENT,\
@@ -86,6 +86,31 @@ async fn every_answer_about_solicitations_is_one_of_amazons() {
     model.check(&post, CREATE, 400, &stage.post(without_marketplace, &token).await);
     model.check(&post, CREATE, 404, &stage.post(&nobodys.create, &token).await);
     check_errors(&model, &stage, &post, CREATE, &not.create).await;
+}
+
+/// Models name each operation, and write its plan as a row of a table.
+#[tokio::test]
+async fn operations_and_their_plans_are_called_and_limited_as_amazon_says() {
+    let stage = Stage::with_orders(0).await;
+    let settings = stage.control().change_settings(SettingsChange::default()).unwrap();
+    for plan in settings.usage_plans {
+        let Some(model) = model_at(plan.source) else { return };
+        let name = serde_json::to_value(plan.operation).unwrap();
+        let operations = model["paths"].as_object().unwrap().values();
+        let operation = operations
+            .flat_map(|methods| methods.as_object().unwrap().values())
+            .find(|operation| operation["operationId"] == name)
+            .unwrap_or_else(|| panic!("{} has no {name}", plan.source));
+        let described = operation["description"].as_str().unwrap();
+        let said: Vec<Vec<f64>> = described.lines().map(numbers).filter(|row| !row.is_empty()).collect();
+        assert_eq!(said, [[plan.requests_per_second, plan.burst]], "{name}: {described}");
+    }
+}
+
+/// The cells of a row, if they are numbers.
+fn numbers(row: &str) -> Vec<f64> {
+    let cells = row.trim().trim_matches('|').split('|');
+    cells.map(|cell| cell.trim().parse()).collect::<Result<_, _>>().unwrap_or_default()
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use crate::client::{Answer, Stage, http, read};
 use chrono::TimeDelta;
-use sandbox::{CallPage, ChangedOrders, Fault, Operation, Options, PLANTED, Sandbox, Seeded, Summary};
+use sandbox::{
+    AccountHealthRecord, CallPage, ChangedOrders, DayRecord, Fault, FeedbackRecord, Operation, Options,
+    PLANTED, ParticipationRecord, ProductRecord, QueueRecord, Sandbox, Seeded, Summary,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -154,6 +157,14 @@ async fn mistakes_in_control_are_named() {
         ("seed", json!({"sellers": 0, "orders": 1}), 422, "sellers must be between 1 and 10000, not 0"),
         ("seed", json!({"sellers": 1, "orders": 1, "sed": 1}), 422, "unknown field `sed`"),
         ("settings", json!({"speed": 0.0}), 422, "speed must be between 0.001 and 1000000, not 0"),
+        (
+            "settings",
+            json!({"leak_buyer_data": true, "document_url_seconds": 100_000}),
+            422,
+            "document_url_seconds must be between 0 and 86400, not 100000",
+        ),
+        ("products", json!({"seller": "A0"}), 404, "there is no seller \\\"A0\\\""),
+        ("faults", json!({"operation": "getReport", "fault": "fatal", "times": 1}), 422, "createReport"),
         ("orders", json!({"seller": "A0"}), 404, "there is no seller \\\"A0\\\""),
         ("sellers/A0/revoke", json!({}), 404, "there is no seller \\\"A0\\\""),
         ("faults", json!({"operation": "*", "fault": "cut", "times": 0}), 422, "times must be between 1"),
@@ -182,4 +193,39 @@ async fn it_listens_on_loopback_only_and_is_gone_when_dropped() {
     while read(client.get(&url)).await.is_ok() {
         assert!(std::time::Instant::now() < deadline, "it still answers");
     }
+}
+
+#[tokio::test]
+async fn the_truth_over_http_is_the_librarys() {
+    let stage = Stage::set().await;
+    let (seller, control) = (stage.seller(1).to_owned(), stage.control().clone());
+    let of_seller = |what: &str| format!("sellers/{seller}/{what}");
+    let changed =
+        stage.control_post("products", json!({"seller": seller, "delete": 1, "count": 1})).await.json();
+    assert_eq!(changed["deleted"].as_array().unwrap().len(), 1);
+    let products: Vec<ProductRecord> = stage.control_get(&of_seller("products")).await;
+    assert_eq!(products, control.products(&seller).unwrap());
+    assert!(!products.iter().any(|product| changed["deleted"][0] == product.sku.as_str()));
+
+    let left = json!({"marketplace_id": "A1F83G8C2ARO7P", "is_participating": false, "has_suspended_listings": true});
+    assert_eq!(stage.control_post(&of_seller("participations"), left).await.status, 200);
+    let participations: Vec<ParticipationRecord> = stage.control_get(&of_seller("participations")).await;
+    assert_eq!(participations, control.participations(&seller).unwrap());
+    assert!(!participations[0].is_participating && participations[0].has_suspended_listings);
+
+    let wanted = "metrics?marketplace_id=A1F83G8C2ARO7P&time_zone=Europe/London";
+    let days: Vec<DayRecord> = stage.control_get(&of_seller(wanted)).await;
+    assert!(!days.is_empty());
+
+    let feedback: Vec<FeedbackRecord> = stage.control_get(&of_seller("feedback")).await;
+    let removal = json!({"seller": seller, "count": 1});
+    let removed = stage.control_post("feedback/remove", removal).await.json();
+    assert_eq!(removed["removed"], json!([feedback[0].order_id]));
+    assert_eq!(control.feedback(&seller).unwrap(), feedback[1..]);
+    let health: Vec<AccountHealthRecord> = stage.control_get(&of_seller("account_health")).await;
+    assert_eq!(health, control.account_health(&seller).unwrap());
+
+    stage.control_post("messages", json!({"body": "not even JSON"})).await;
+    let queue: QueueRecord = stage.control_get("messages").await;
+    assert_eq!((queue.visible, queue.messages.len()), (1, 1));
 }

@@ -63,6 +63,11 @@ impl Model {
     }
 }
 
+/// What stands in one of Amazon's models, by its path in their repository.
+pub(crate) fn model_at(source: &str) -> Option<Value> {
+    read_beside_the_project(MODELS, source.strip_prefix("models/").unwrap_or(source))
+}
+
 fn read_beside_the_project(folder: &str, file: &str) -> Option<Value> {
     let path = Path::new(folder).join(file);
     let Ok(text) = std::fs::read_to_string(&path) else {

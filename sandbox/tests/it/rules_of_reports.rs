@@ -6,7 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use encoding_rs::{Encoding, SHIFT_JIS, UTF_8, WINDOWS_1252};
 use flate2::read::GzDecoder;
 use reqwest::Method;
-use sandbox::{AccountHealthRecord, Fault, FaultScript, Operation, PLANTED, ReportCharset, SettingsChange};
+use sandbox::{
+    AccountHealthRecord, Fault, FaultScript, FeedbackRemoval, Operation, PLANTED, ReportCharset,
+    SettingsChange,
+};
 use serde_json::{Value, json};
 use std::io::Read;
 
@@ -209,6 +212,18 @@ async fn feedback_is_that_of_the_time_that_was_asked_for() {
         .collect();
     assert_eq!(told, expected);
     assert!(told.len() < known.iter().filter(|one| one.marketplace_id == GB).count());
+}
+
+#[tokio::test]
+async fn removed_feedback_is_missing_from_the_next_report() {
+    let stage = Stage::set().await;
+    let token = stage.access_token(0).await;
+    let removal = FeedbackRemoval { seller: stage.seller(0).to_owned(), count: 2 };
+    let removed = stage.control().remove_feedback(&removal).unwrap();
+    let place = stage.finished_report(&token, FEEDBACK).await;
+    let text = String::from_utf8_lossy(&unpacked(&place, &stage.fetch(&place).await)).into_owned();
+    assert_eq!(removed.len(), 2);
+    assert!(removed.iter().all(|order| !text.contains(order)), "{removed:?} in {text}");
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ const NOTES: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!(")];
 
 /// Hosts that code or documents may name: Amazon's, what explains a rule, and what can never be anybody's.
-const HOSTS: [&str; 10] = [
+const HOSTS: [&str; 11] = [
     "api.amazon.com",
     "sellingpartnerapi-na.amazon.com",
     "sellingpartnerapi-eu.amazon.com",
     "sellingpartnerapi-fe.amazon.com",
     "developer-docs.amazon.com",
     "sellercentral.amazon.co.uk",
+    "sqs.eu-west-1.amazonaws.com",
     "no-color.org",
     "docs.rs",
     "rustsec.org",
