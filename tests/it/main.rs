@@ -21,6 +21,7 @@ mod redis_rights;
 mod redis_sentinel;
 mod redis_servers;
 mod redis_tls;
+mod review_requests;
 mod scene;
 mod schedules;
 mod shutdown;

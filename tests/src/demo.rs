@@ -11,7 +11,6 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail};
 use clap::Parser;
 use sandbox::{OrderChanges, ProductChanges, Region, Seed};
-use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ use self::{
     verdict::Verdict,
 };
 use crate::{
+    database::Database,
     process::{Process, interrupted},
     quiet,
     system::{Plan, System},
@@ -74,8 +74,8 @@ fn positive(text: &str) -> Result<f64, String> {
 /// # Errors
 /// When something cannot be started.
 pub async fn run(options: Options) -> anyhow::Result<bool> {
-    let database = Database::make(&options.database_url).await?;
-    let outcome = with_database(&options, &database.url).await;
+    let database = Database::make(&options.database_url, "demo").await?;
+    let outcome = with_database(&options, database.url()).await;
     // The database is dropped whatever became of the demo.
     let dropped = database.drop_it().await;
     let verdict = outcome?;
@@ -221,37 +221,4 @@ async fn go_on(system: &System, cast: &Cast) -> anyhow::Result<Option<Verdict>> 
 
 fn say(what: &str) {
     eprintln!("demo: {what}");
-}
-
-/// A database of this run's own.
-struct Database {
-    server: String,
-    name: String,
-    url: String,
-}
-
-impl Database {
-    async fn make(server: &str) -> anyhow::Result<Self> {
-        let name = format!("demo_{}", Uuid::new_v4().simple());
-        let mut url: reqwest::Url = server.parse().context("DATABASE_URL is not a URL")?;
-        url.set_path(&name);
-        let database = Self { server: server.to_owned(), name, url: url.into() };
-        database
-            .execute(format!("create database {}", database.name))
-            .await
-            .context("making a database for the demo; the user in DATABASE_URL needs the right to")?;
-        Ok(database)
-    }
-
-    async fn drop_it(&self) -> anyhow::Result<()> {
-        self.execute(format!("drop database {} with (force)", self.name))
-            .await
-            .context("dropping the demo's database")
-    }
-
-    async fn execute(&self, statement: String) -> anyhow::Result<()> {
-        let mut connection = PgConnection::connect(&self.server).await?;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await?;
-        Ok(connection.close().await?)
-    }
 }
