@@ -26,3 +26,4 @@ mod scene;
 mod schedules;
 mod shutdown;
 mod tidy;
+mod usage;

@@ -9,7 +9,10 @@
 
 mod measure;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -36,14 +39,15 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  cargo xtask usage\n  cargo xtask usage --hours 2 --speed 60\n  cargo xtask usage --hours 0.25"
+    after_help = "Examples:\n  cargo xtask usage\n  cargo xtask usage --hours 2 --speed 10\n  cargo xtask usage --hours 0.25"
 )]
 pub struct Options {
     /// How many hours of Amazon's quota are measured.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     hours: f64,
-    /// How much faster than Amazon's the stand-in's quota refills; at 40 an hour of it lasts 90 seconds.
-    #[arg(long, default_value_t = 40.0, value_parser = positive)]
+    /// How much faster than Amazon's the stand-in's quota refills; at 20 an hour of it lasts three minutes. A call may be late by
+    /// one refill of its bucket, which is 50 ms then: a busy host needs a lower speed.
+    #[arg(long, default_value_t = 20.0, value_parser = positive)]
     speed: f64,
     /// How many worker processes.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=32))]
@@ -101,9 +105,11 @@ async fn with_database(options: &Options, database_url: &str) -> anyhow::Result<
         speed: PLENTY,
     })
     .await?;
+    // Thousands of jobs end in a minute; a line for each is work for the host.
+    system.set("AMZIGO_LOG", "warn");
     let mut processes = Vec::new();
     let outcome = tokio::select! {
-        outcome = play(options, &mut system, &mut processes) => outcome.map(Some),
+        outcome = play(options, &folder, &mut system, &mut processes) => outcome.map(Some),
         signal = interrupted() => signal.map(|()| None),
     };
     say("stopping everything that was started");
@@ -120,6 +126,7 @@ async fn with_database(options: &Options, database_url: &str) -> anyhow::Result<
 
 async fn play(
     options: &Options,
+    folder: &Path,
     system: &mut System,
     processes: &mut Vec<Process>,
 ) -> anyhow::Result<Verdict> {
@@ -157,6 +164,8 @@ async fn play(
     // A call after the end shows how long the last interval was.
     tokio::time::sleep(after_the_end(options.speed)).await;
     let calls = measure::calls_since(&system.amazon, stored_until).await?;
+    let told = serde_json::to_vec(&calls)?;
+    std::fs::write(folder.join("calls.json"), told).context("writing the calls down")?;
     let (summary, kinds) = (system.amazon.summary().await?, ledger::kinds(&system.pool).await?);
     Ok(Verdict::of(options, (from, from + lasts), &calls, &contention, idle, &summary, kinds))
 }

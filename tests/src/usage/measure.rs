@@ -83,6 +83,8 @@ struct Used {
     used: f64,
     /// Whether more work waited all the time.
     contended: bool,
+    /// Calls that were one too many.
+    throttled: usize,
 }
 
 /// What came of it.
@@ -119,12 +121,11 @@ impl Verdict {
                 let entry = ours.entry();
                 let theirs: Operation = serde_json::from_value(entry.name.into()).ok()?;
                 let contended = contention.waited.get(&theirs).copied().unwrap_or(false);
-                let calls: Vec<_> = calls
-                    .iter()
-                    .filter(|call| call.operation == Some(theirs) && call.status != Some(429))
-                    .map(|call| call.at)
-                    .collect();
-                Some((entry.name, used(&calls, time, entry.plan.rate * options.speed, contended)))
+                let calls = calls.iter().filter(|call| call.operation == Some(theirs));
+                let (throttled, granted): (Vec<_>, Vec<_>) = calls.partition(|call| call.status == Some(429));
+                let moments: Vec<_> = granted.into_iter().map(|call| call.at).collect();
+                let used = used(&moments, time, entry.plan.rate * options.speed, contended);
+                Some((entry.name, Used { throttled: throttled.len(), ..used }))
             })
             .collect();
         let host_kept_up = processors_idle >= RESTS;
@@ -188,7 +189,7 @@ fn used(
         }
         _ => granted as f64 / plan,
     };
-    Used { granted, plan, used, contended }
+    Used { granted, plan, used, contended, throttled: 0 }
 }
 
 /// Every call since then that the sandbox remembers.
