@@ -88,6 +88,7 @@ async fn values(connection: &mut MultiplexedConnection, key: &[u8]) -> anyhow::R
         "hash" => redis::cmd("HGETALL"),
         "list" => redis::cmd("LRANGE"),
         "zset" => redis::cmd("ZRANGE"),
+        "set" => redis::cmd("SMEMBERS"),
         // It went away between the scan and here.
         "none" => return Ok(Vec::new()),
         other => anyhow::bail!("a key of the sort {other} is not looked into"),

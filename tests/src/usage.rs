@@ -74,6 +74,8 @@ fn positive(text: &str) -> Result<f64, String> {
 const PLENTY: f64 = 3_600.0;
 /// Longest time for that.
 const STORED_WITHIN: Duration = Duration::from_secs(300);
+/// After so long the stand-in's buckets are full again.
+const BUCKETS_FULL_AFTER: Duration = Duration::from_secs(2);
 /// After so long the bursts are used up.
 const BURSTS_USED_AFTER: Duration = Duration::from_secs(10);
 /// How often it is looked whether work waits.
@@ -207,6 +209,8 @@ async fn store_everything(
     for process in processes.drain(..) {
         process.stop()?;
     }
+    // At this speed every bucket that matters here fills within a second.
+    tokio::time::sleep(BUCKETS_FULL_AFTER).await;
     system.amzigo(&[&["resume"], &requests[..]].concat())?;
     system.delete_keys().await?;
     system.set("AMZIGO_PREFIX", &format!("usage-{}", Uuid::new_v4().simple()));

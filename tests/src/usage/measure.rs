@@ -141,12 +141,6 @@ impl Verdict {
             ok = false;
             complaints.push("no work waited all the time: nothing was measured".to_owned());
         }
-        if !host_kept_up {
-            complaints.push(
-                "this host's processors had no rest: it cannot make so many calls, try a lower --speed"
-                    .to_owned(),
-            );
-        }
         for (what, count) in [
             ("calls were throttled", summary.throttled),
             ("buyers were asked twice", summary.duplicate_requests),
@@ -155,6 +149,12 @@ impl Verdict {
                 ok = false;
                 complaints.push(format!("{count} {what}"));
             }
+        }
+        if !host_kept_up && !complaints.is_empty() {
+            complaints.push(
+                "this host's processors had no rest: it cannot make so many calls, try a lower --speed"
+                    .to_owned(),
+            );
         }
         Self {
             ok,
