@@ -222,7 +222,7 @@ fn by_the_clock(system: &System, seller: &ConnectedSeller, quarter: u32) -> anyh
     for kind in ["sync_orders", "plan_review_requests"] {
         system.enqueue(kind, &seller.id)?;
     }
-    if quarter % 2 == 0 {
+    if quarter.is_multiple_of(2) {
         system.enqueue("sync_inventory", &seller.id)?;
     }
     Ok(())

@@ -32,6 +32,19 @@ pub(crate) fn program(session: &Session, name: &str, arguments: &[String]) -> xt
     Ok(command)
 }
 
+/// A program that cargo has just built with optimisation: its folder lies beside this one's.
+pub(crate) fn optimised(session: &Session, name: &str, arguments: &[String]) -> xtask::Result<Command> {
+    let own = env::current_exe().map_err(|source| Error::Spawn { program: format!("the {name}"), source })?;
+    let folders = own.parent().and_then(|folder| folder.parent());
+    let program = folders.map(|folder| folder.join("release").join(name)).filter(|program| program.is_file());
+    let Some(program) = program else {
+        return Err(Error::Advice(format!("the optimised {name} was not built beside {}", own.display())));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments.strip_prefix(&["--".to_owned()]).unwrap_or(arguments)).current_dir(&session.root);
+    Ok(command)
+}
+
 /// The program's exit code; one that a signal has ended failed.
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);

@@ -11,6 +11,7 @@ mod new_kind;
 mod prepare;
 mod servers;
 mod session;
+mod simulate;
 mod test;
 mod usage;
 
@@ -35,7 +36,7 @@ struct Command {
     run: fn(&Session, &[String]) -> Ended,
 }
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command {
         name: "demo",
         summary: "run the main job against a stand-in for Amazon, and show it",
@@ -63,6 +64,13 @@ const COMMANDS: [Command; 8] = [
         help: usage::HELP,
         misunderstood: |_| None,
         run: usage::run,
+    },
+    Command {
+        name: "simulate",
+        summary: "play a day of thousands of sellers in minutes, and measure it",
+        help: simulate::HELP,
+        misunderstood: |_| None,
+        run: simulate::run,
     },
     Command {
         name: "check",

@@ -10,13 +10,16 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use queue::{Failure, Job, Outcome, Policy, Priority, Run, Schedule, limit::Budget, policy::minutes};
+use queue::{
+    Failure, Job, Outcome, Policy, Priority, Run, Schedule, limit::Budget, outbox::NewJob, policy::minutes,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
     connected::{Connected, NOT_CONNECTED},
     context::Context,
+    kinds::plan_review_requests::PlanReviewRequests,
     order_pages::{OrderPages, Step},
     order_windows,
     sp_api::{Operation, budgets::budget},
@@ -94,7 +97,8 @@ impl Job for BackfillOrders {
                 report.stored_from = Some(cursor.reached);
                 return Ok(report);
             };
-            match pages.step(&cursor, &page, None).await? {
+            let review_requests = NewJob::caused_by(&PlanReviewRequests { seller: self.seller }, run);
+            match pages.step(&cursor, &page, Some(review_requests)).await? {
                 Step::BegunAgain if begun_again => {
                     return Err(Failure::retry("Amazon does not take the page tokens that it gives"));
                 }

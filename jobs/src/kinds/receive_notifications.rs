@@ -55,9 +55,6 @@ pub struct Taken {
 const LISTENS_FOR: TimeDelta = TimeDelta::seconds(50);
 /// Longest wait of one call. Source: "Amazon SQS API Reference", ReceiveMessage, read 2026-11-24.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// How long after a notice its seller's orders are synced: Amazon tells a change only when it is two minutes old, and allows
-/// one call in about three minutes in the long run, so that the notices of three minutes share one.
-const SYNCED_AFTER: TimeDelta = TimeDelta::minutes(3);
 
 impl Job for ReceiveNotifications {
     const KIND: &'static str = "receive_notifications";
@@ -225,7 +222,7 @@ async fn note(
         ends.push((name, end));
     }
     let jobs: Vec<_> =
-        syncs.iter().map(|sync| NewJob::caused_by(sync, run).due_at(now + SYNCED_AFTER)).collect();
+        syncs.iter().map(|sync| SyncOrders::after_a_notice(NewJob::caused_by(sync, run), now)).collect();
     outbox::enqueue(connection, &jobs, now).await.map_err(Failure::retry)?;
     Ok(ends)
 }
@@ -263,6 +260,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::kinds::sync_orders::SYNCED_AFTER;
     use crate::{
         notices::samples::{POSTCODE, camel_case, order_change, report_finished},
         store::sellers::SellerId,

@@ -572,7 +572,7 @@ mod tests {
         let run = shop.enqueue(&job).await;
         let until = snoozed(job.run(&shop.context, &run).await);
         assert!(until > shop.context.clock.now());
-        assert_eq!(shop.orders_in_calls(OFFERS), [order.clone()], "it asked first");
+        assert_eq!(shop.orders_in_calls(OFFERS), std::slice::from_ref(&order), "it asked first");
         assert!(!shop.outcomes().await.contains_key(&order));
         assert_eq!(shop.orders_in_calls(ASK_BUYER), [""; 0]);
         wake_up(&shop, until);

@@ -66,9 +66,9 @@ pub struct ListingsSynced {
 }
 
 /// Most calls of a run; at two a second, about two minutes.
-const MOST_CALLS: u32 = 200;
+pub const MOST_CALLS: u32 = 200;
 /// How long a job rests that has used its calls up.
-const REST: TimeDelta = TimeDelta::seconds(1);
+pub const REST: TimeDelta = TimeDelta::seconds(1);
 /// A walk that was left for longer is begun anew: what it saw is too old to tell what is gone.
 const ABANDONED: TimeDelta = TimeDelta::hours(12);
 /// Products that are looked up at once in our tables.

@@ -10,7 +10,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, outbox::NewJob, policy::minutes};
+use queue::{
+    Failure, Job, Outcome, Policy, Run, Schedule, Unique, limit::Budget, outbox::NewJob, policy::minutes,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -50,6 +52,21 @@ pub struct Synced {
     pub skipped: Option<&'static str>,
 }
 
+/// The sync after a notice waits so long: a search finds a change when it is two minutes old, and Amazon allows one search in
+/// about three minutes in the long run, so that the notices of three minutes share one.
+pub(crate) const SYNCED_AFTER: TimeDelta = TimeDelta::minutes(3);
+
+impl SyncOrders {
+    /// This job as it follows from a notice of a change that came at `now`. It waits beside the one of the schedule, which
+    /// keeps its place: were that one brought forward instead, the next would be late. One that waits is enough for all
+    /// notices until it begins.
+    #[must_use]
+    pub fn after_a_notice(job: NewJob, now: DateTime<Utc>) -> NewJob {
+        let unique_key = job.unique_key.as_ref().map(|key| format!("{key} after a notice"));
+        NewJob { unique_key, unique: Unique::WhileWaiting, ..job }.due_at(now + SYNCED_AFTER)
+    }
+}
+
 /// A window that ends so shortly before now needs no further one in the same run: the next run has the rest.
 const LATE_ENOUGH: TimeDelta = TimeDelta::minutes(10);
 
@@ -62,6 +79,8 @@ impl Job for SyncOrders {
         // A day of Amazon being ill, at half an hour each.
         .max_attempts(60)
         .delays(Duration::from_secs(2), Duration::from_secs(1_800))
+        // Two at once would fetch the same pages.
+        .max_running_per_group(1)
         .unique();
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/15 * * * *").spread(minutes(15)));
 

@@ -80,7 +80,7 @@ async fn an_answer_that_hangs_after_the_effect_never_comes() {
     stage.control().script_fault(FaultScript::new(POST, Fault::HangAfter, 1)).unwrap();
     let asking = stage.try_send(Method::POST, &order.create, &token);
     let releasing = async {
-        until(|| stage.control().summary().review_requests_sent == 1).await;
+        until("the buyer is asked", || stage.control().summary().review_requests_sent == 1).await;
         stage.control().clear_faults();
     };
     let (answer, ()) = tokio::join!(asking, releasing);

@@ -8,12 +8,14 @@ use super::{files, refuse, root};
 
 /// What each crate may use when it runs, from the left to the right of the one arrow; what is not here may use nothing of
 /// ours.
-const MAY_USE: [(&str, &[&str]); 5] = [
+const MAY_USE: [(&str, &[&str]); 6] = [
     ("queue", &["runtime"]),
     ("jobs", &["queue", "runtime"]),
     ("worker", &["jobs", "queue", "runtime"]),
     ("scheduler", &["jobs", "queue", "runtime"]),
     ("console", &["jobs", "queue", "runtime"]),
+    // Plays all sides of a day, without any process.
+    ("simulation", &["jobs", "queue", "runtime", "scheduler"]),
 ];
 
 /// What a crate's own tests may use beside that.
