@@ -9,6 +9,7 @@ mod connected;
 pub mod context;
 pub mod keyring;
 pub mod kinds;
+pub mod newcomers;
 pub mod notice_queue;
 pub mod notices;
 mod order_pages;

@@ -4,7 +4,10 @@
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use thiserror::Error;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::env::{self, EnvError, Environment};
 
@@ -41,9 +44,10 @@ pub fn start(environment: &dyn Environment) -> Result<Telemetry, TelemetryError>
     let format = env::LOG_FORMAT.read(environment)?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let never = filter_fn(may_be_logged);
     let already_set = match format.as_str() {
-        "json" => subscriber.json().flatten_event(true).try_init().is_err(),
-        "text" => subscriber.with_ansi(ansi).try_init().is_err(),
+        "json" => subscriber.json().flatten_event(true).finish().with(never).try_init().is_err(),
+        "text" => subscriber.with_ansi(ansi).finish().with(never).try_init().is_err(),
         other => return Err(env::LOG_FORMAT.invalid(other, "it is neither json nor text").into()),
     };
     if already_set {
@@ -54,6 +58,11 @@ pub fn start(environment: &dyn Environment) -> Result<Telemetry, TelemetryError>
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
         .install_recorder()?;
     Ok(Telemetry { prometheus })
+}
+
+/// Whatever the settings say: AWS' client writes whole messages into its log below `info`, and buyers are in them.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || !metadata.target().starts_with("aws_")
 }
 
 impl Telemetry {

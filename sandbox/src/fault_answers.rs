@@ -23,6 +23,7 @@ pub(crate) fn prevented(fault: Fault, operation: Option<Operation>) -> Option<An
         | Fault::Cut
         | Fault::CutAfter
         | Fault::InternalAfter
+        | Fault::HangAfter
         | Fault::EmptyActions
         | Fault::Fatal
         | Fault::Truncated => None,

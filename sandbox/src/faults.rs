@@ -31,6 +31,8 @@ pub enum Fault {
     CutAfter,
     /// What was asked is done, then the answer is 500.
     InternalAfter,
+    /// What was asked is done, then no answer comes: when the faults are cleared, or after ten minutes, the connection is cut.
+    HangAfter,
     /// 200 with a body that is no JSON; nothing was done.
     Garbage,
     /// No solicitation is offered although it could be.
@@ -46,7 +48,7 @@ pub enum Fault {
 impl Fault {
     /// Whether it changes the outcome of a call that succeeded, instead of coming before it.
     pub(crate) fn follows_success(self) -> bool {
-        matches!(self, Fault::CutAfter | Fault::InternalAfter) || self.only_for().is_some()
+        matches!(self, Fault::CutAfter | Fault::InternalAfter | Fault::HangAfter) || self.only_for().is_some()
     }
 
     /// The one operation it can happen to, if there is but one.

@@ -105,10 +105,16 @@ pub(crate) async fn serve(
     if let Some(wait) = arrival.operation().and_then(|operation| sqs::wait_of(operation, &arrival.body)) {
         wait_for_message(&shared, &arrival.body, wait).await;
     }
-    match shared.state().conclude(&arrival, seq, drawn, shared.now()) {
-        Some(answer) => answer.into_response(&request_id),
-        None => severed(),
+    let answer = shared.state().conclude(&arrival, seq, drawn, shared.now());
+    match answer {
+        Some(answer) => return answer.into_response(&request_id),
+        None if drawn.is_some_and(|drawn| drawn.fault == Fault::HangAfter) => {
+            // Whether it was released or nobody did, the connection is cut.
+            tokio::time::timeout(LONGEST_HANG, released.changed()).await.ok();
+        }
+        None => {}
     }
+    severed()
 }
 
 /// How often a queue is looked at for a client that waits: messages come back, and reports end, without anybody calling.

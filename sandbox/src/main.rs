@@ -47,7 +47,8 @@ Control (JSON):
   POST   /control/orders/{id}/vanish
   POST   /control/products                {seller, count?, touch?, delete?, seconds_ago?}
   POST   /control/faults                  {operation: NAME|*, fault, times, seller?, skip?, delay_ms?, probability?}
-         fault: quota internal unavailable hang slow cut cut_after internal_after garbage empty_actions denied fatal truncated
+         fault: quota internal unavailable hang slow cut cut_after internal_after hang_after garbage
+                empty_actions denied fatal truncated
   DELETE /control/faults                  forgets all faults, releases hanging calls
   POST   /control/sellers/{id}/revoke
   POST   /control/sellers/{id}/restore

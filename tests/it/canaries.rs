@@ -1,11 +1,17 @@
 //! Secrets and personal data that were planted, or given out, turn up nowhere: not in logs, tables, Redis, metrics or
-//! pages, even when everything is logged that can be and everything fails that can.
+//! pages, even when every kind runs, every answer and every notice holds what it must not, everything is logged that can be
+//! and everything fails that can.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    time::Duration,
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use jobs::{catalog::CATALOG, sp_api::Operation as Ours};
 use redis::aio::MultiplexedConnection;
-use sandbox::{Fault, Operation, PLANTED, SettingsChange};
+use sandbox::{Fault, Operation, OrderChanges, PLANTED, SettingsChange};
 use tests::{process::Process, system::until};
 
 use crate::scene::{STEP, Scene, WORK};
@@ -82,6 +88,7 @@ async fn values(connection: &mut MultiplexedConnection, key: &[u8]) -> anyhow::R
         "hash" => redis::cmd("HGETALL"),
         "list" => redis::cmd("LRANGE"),
         "zset" => redis::cmd("ZRANGE"),
+        "set" => redis::cmd("SMEMBERS"),
         // It went away between the scan and here.
         "none" => return Ok(Vec::new()),
         other => anyhow::bail!("a key of the sort {other} is not looked into"),
@@ -118,29 +125,119 @@ async fn metrics(processes: &[&Process]) -> anyhow::Result<Places> {
     Ok(places)
 }
 
-#[tokio::test]
-async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
-    let mut scene = Scene::with("canaries", 2, 60).await?;
-    scene.system.set("AMZIGO_LOG", "trace");
-    scene.system.set("SP_API_TIMEOUT_SECONDS", "1");
+/// The kinds that are asked for at the start, for each seller.
+const SYNCS: [&str; 7] = [
+    "subscribe_notifications",
+    "sync_participations",
+    "sync_orders",
+    "backfill_orders",
+    "sync_inventory",
+    "sync_listings",
+    "sync_performance",
+];
+/// Listens for most of a minute.
+const LISTENS: &str = "receive_notifications";
+/// Longest time for all kinds: while Amazon seems ill, calls rest for 15 seconds, then for 30.
+const ALL_KINDS: Duration = Duration::from_secs(180);
+
+/// Amazon, sign-in and SQS, that tell what they must not, and fail in every way at times.
+async fn be_careless(scene: &Scene) -> anyhow::Result<()> {
     let leak = SettingsChange { leak_buyer_data: Some(true), ..SettingsChange::default() };
     scene.system.amazon.change_settings(&leak).await?;
-    for operation in [
-        Operation::Token,
-        Operation::SearchOrders,
-        Operation::GetSolicitationActionsForOrder,
-        Operation::CreateProductReviewAndSellerFeedbackSolicitation,
-    ] {
+    for operation in [Operation::Token, Operation::SearchOrders, Operation::GetSolicitationActionsForOrder] {
         for fault in [Fault::Internal, Fault::Garbage, Fault::Cut, Fault::Hang] {
             scene.fault(operation, fault, 1).await?;
         }
     }
+    for (operation, fault) in [
+        (Operation::CreateProductReviewAndSellerFeedbackSolicitation, Fault::CutAfter),
+        (Operation::GetMarketplaceParticipations, Fault::Garbage),
+        (Operation::GetInventorySummaries, Fault::Internal),
+        (Operation::SearchListingsItems, Fault::Cut),
+        (Operation::SearchCatalogItems, Fault::Garbage),
+        (Operation::GetOrderMetrics, Fault::Internal),
+        (Operation::CreateReport, Fault::Cut),
+        (Operation::GetReport, Fault::Garbage),
+        (Operation::GetReportDocument, Fault::Internal),
+        (Operation::DownloadDocument, Fault::Truncated),
+        (Operation::GetDestinations, Fault::Garbage),
+        (Operation::GetSubscription, Fault::Internal),
+        (Operation::CreateSubscription, Fault::CutAfter),
+        (Operation::ReceiveMessage, Fault::Internal),
+    ] {
+        scene.fault(operation, fault, 1).await?;
+    }
+    Ok(())
+}
+
+/// Orders change, so that notices come; others say what nobody asked for.
+async fn send_notices(scene: &Scene) -> anyhow::Result<()> {
+    for seller in &scene.sellers {
+        let changes = OrderChanges {
+            seller: seller.selling_partner_id.clone(),
+            count: 2,
+            touch: 3,
+            seconds_ago: 130,
+            seed: 5,
+        };
+        scene.system.amazon.change_orders(&changes).await?;
+    }
+    let strange =
+        [format!("{{\"NotificationType\": \"{}\"}}", PLANTED[0]), format!("{} was here", PLANTED[3])];
+    for body in strange {
+        scene.system.amazon.push_message(&body).await?;
+    }
+    Ok(())
+}
+
+/// Waits until every job of these kinds has ended.
+async fn until_ended(scene: &Scene, kinds: &[&str]) -> anyhow::Result<()> {
+    let kinds: Vec<_> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+    until(ALL_KINDS, &format!("all jobs of {kinds:?} have ended"), async || {
+        let open: i64 =
+            sqlx::query_scalar("select count(*) from jobs where finished_at is null and kind = any($1)")
+                .bind(&kinds)
+                .fetch_one(&scene.system.pool)
+                .await?;
+        Ok(open == 0)
+    })
+    .await
+}
+
+/// Each kind has run and each operation was called, or what was looked at was not all there is.
+async fn assert_all_took_part(scene: &Scene) -> anyhow::Result<()> {
+    let ran: BTreeSet<String> =
+        sqlx::query_scalar("select distinct kind from jobs where started_at is not null")
+            .fetch_all(&scene.system.pool)
+            .await?
+            .into_iter()
+            .collect();
+    let kinds: BTreeSet<_> = CATALOG.iter().map(|kind| kind.name.to_owned()).collect();
+    ensure!(kinds.is_subset(&ran), "these have not run: {:?}", kinds.difference(&ran));
+    let called = scene.system.amazon.summary().await?.calls;
+    for ours in Ours::ALL {
+        let theirs: Operation = serde_json::from_value(ours.entry().name.into())?;
+        ensure!(called.contains_key(&theirs), "{} was not called", ours.entry().name);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
+    let mut scene = Scene::with("canaries", 3, 90).await?;
+    scene.system.set("AMZIGO_LOG", "trace");
+    scene.system.set("SP_API_TIMEOUT_SECONDS", "1");
+    be_careless(&scene).await?;
     let mut forbidden = forbidden(&scene);
 
     // While jobs wait: Redis holds them.
     let scheduler = scene.system.scheduler()?;
     let console = scene.system.console("127.0.0.1:0")?;
-    let asked = scene.sync_all()?;
+    for seller in &scene.sellers {
+        for kind in SYNCS {
+            scene.system.enqueue(kind, &seller.id)?;
+        }
+    }
     until(STEP, "the jobs wait in Redis", async || {
         Ok(redis_contents(&scene).await?.values().any(|text| text.contains("sync_orders")))
     })
@@ -151,16 +248,45 @@ async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
     assert_clean(&waiting, &forbidden);
 
     let worker = scene.system.worker()?;
-    scene.until_calls(Operation::CreateProductReviewAndSellerFeedbackSolicitation, 3).await?;
+    until(ALL_KINDS, "buyers are asked", async || {
+        let calls = scene.system.amazon.summary().await?.calls;
+        let asked = calls.get(&Operation::CreateProductReviewAndSellerFeedbackSolicitation);
+        Ok(asked.is_some_and(|calls| *calls >= 3))
+    })
+    .await?;
     assert_clean(&redis_contents(&scene).await?, &forbidden);
-    scene.must_end_well(&asked).await?;
+    until_ended(&scene, &["subscribe_notifications"]).await?;
+    scene.system.enqueue_for_all(LISTENS)?;
+    send_notices(&scene).await?;
+    until_ended(&scene, &[LISTENS]).await?;
+    for seller in &scene.sellers {
+        // What the notices let wait for some minutes is brought forward.
+        scene.system.enqueue("sync_orders", &seller.id)?;
+    }
+    scene.system.until_quiet(ALL_KINDS).await?;
 
-    // A refused authorisation, and a role that is missing.
-    let revoked = &scene.sellers[1];
+    // An authorisation that ended long ago, one that is refused now, and a role that is missing.
+    let [denied, revoked, gone] = &scene.sellers.clone()[..] else { anyhow::bail!("three sellers") };
+    sqlx::query(
+        "update sellers set state = 'needs_reauthorisation', authorisation_ended_at = now() - interval '25 days'
+         where id = $1::uuid",
+    )
+    .bind(&gone.id)
+    .execute(&scene.system.pool)
+    .await?;
+    scene.system.enqueue_for_all("watch_authorisations")?;
+    scene.system.until_quiet(WORK).await?;
     scene.system.amazon.revoke(&revoked.selling_partner_id).await?;
     scene.fault(Operation::SearchOrders, Fault::Denied, u32::MAX).await?;
-    let denied = scene.system.enqueue("sync_orders", &scene.sellers[0].id)?;
-    scene.until_job(&denied, "dead").await?;
+    let waits = scene.system.enqueue("sync_orders", &denied.id)?;
+    until(STEP, "the job waits for a role", async || {
+        let waits_for: Option<String> = sqlx::query_scalar("select waits_for from jobs where id = $1::uuid")
+            .bind(&waits)
+            .fetch_one(&scene.system.pool)
+            .await?;
+        Ok(waits_for.is_some_and(|what| what.contains("a role that is missing")))
+    })
+    .await?;
     scene.system.amazon.clear_faults().await?;
     let counted = metrics(&[&scheduler, &worker]).await?;
     assert!(counted.values().any(|text| text.contains("amazon_calls_total")), "calls were to be counted");
@@ -170,9 +296,9 @@ async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
     let worker = scene.system.worker()?;
     let refused = scene.system.enqueue("sync_orders", &revoked.id)?;
     scene.until_job(&refused, "dead").await?;
-    scene.system.until_quiet(WORK).await?;
     forbidden.push(scene.system.amazon.restore(&revoked.selling_partner_id).await?);
 
+    assert_all_took_part(&scene).await?;
     assert_clean(&metrics(&[&scheduler, &worker]).await?, &forbidden);
     look_everywhere(&scene, &console, &forbidden).await?;
     scene.end([scheduler, worker, console]).await

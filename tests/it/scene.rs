@@ -1,8 +1,8 @@
 //! The stage of the end-to-end tests: a whole system of real processes, with sellers and orders, on a database, a Redis
 //! prefix and an Amazon of its own.
 //!
-//! Schedules are paused, because a tick in the middle of a test would add jobs that it does not know of. What a scene
-//! starts ends with it, also when the test fails; its logs stay in the build's folder for whoever looks into a failure.
+//! It starts quiet: no job is there that the test did not ask for, and all orders are `sync_orders`'. What a scene starts ends
+//! with it, also when the test fails; its logs stay in the build's folder for whoever looks into a failure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,6 @@ use std::{
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
-use jobs::catalog::CATALOG;
 use runtime::{
     env::{self, Environment, ProcessEnvironment},
     testing::TestDatabase,
@@ -21,6 +20,7 @@ use sandbox::{Fault, FaultScript, Operation, Region, Seed, Seeded};
 use tests::{
     ledger,
     process::Process,
+    quiet::start_quiet,
     system::{ConnectedSeller, Plan, System, until},
 };
 
@@ -81,15 +81,10 @@ impl Scene {
         let redis_url = plan.redis_url.clone();
         let mut system = System::start(plan).await?;
         system.amzigo(&["migrate", "--json"])?;
-        for kind in CATALOG.iter() {
-            sqlx::query("insert into schedules (kind, expression, next_fire_at, paused_at) values ($1, '', now(), now())")
-                .bind(kind.name)
-                .execute(&system.pool)
-                .await?;
-        }
         let seed = Seed { sellers, orders, seed: 7, region: Region::Eu };
         let seeded = system.amazon.seed(&seed).await?;
         let sellers = system.connect(&seeded)?;
+        start_quiet(&system.pool).await?;
         Ok(Self { system, seeded, sellers, redis_url })
     }
 
@@ -165,7 +160,7 @@ impl Scene {
     }
 
     /// Waits until all work is done, and checks that it was done as it must be: the jobs that were asked for ended well
-    /// and once, each seller's reviews were requested by a job of its own, no order is missing, no request was sent twice,
+    /// and once, each seller's reviews were planned, no order is missing, no request was sent twice,
     /// and nothing was called that may not be.
     pub(crate) async fn must_end_well(&self, asked: &BTreeSet<String>) -> anyhow::Result<()> {
         self.system.until_quiet(WORK).await?;
@@ -187,13 +182,13 @@ impl Scene {
             .map(|(id, ..)| id.clone())
             .collect();
         ensure!(synced == *asked, "asked for {asked:?}, done {synced:?}");
-        let requested: BTreeSet<_> = rows
+        let planned: BTreeSet<_> = rows
             .iter()
-            .filter(|(_, kind, _, state)| kind == "send_review_requests" && state == "done")
+            .filter(|(_, kind, _, state)| kind == "plan_review_requests" && state == "done")
             .map(|(_, _, seller, _)| seller.clone())
             .collect();
         let sellers: BTreeSet<_> = self.sellers.iter().map(|seller| seller.id.clone()).collect();
-        ensure!(requested == sellers, "reviews were looked at for {requested:?} only");
+        ensure!(planned == sellers, "reviews were planned for {planned:?} only");
         Ok(())
     }
 

@@ -55,8 +55,10 @@ async fn two_schedulers_make_one_job_for_each_seller_of_a_tick() -> anyhow::Resu
     let each_once: Vec<_> = sellers.into_iter().collect();
     assert_eq!(fired_for(&scene).await?, each_once);
 
-    // The tick's jobs end, so that nothing but the tick's own name keeps it from making them again.
+    // The tick's jobs end, so that nothing but the tick's own name keeps it from making them again. They are spread over a
+    // quarter of an hour; somebody who asks brings them forward.
     let worker = scene.system.worker()?;
+    scene.sync_all()?;
     scene.system.until_quiet(STEP).await?;
     make_due(&scene, tick).await?;
     until_fired(&scene).await?;

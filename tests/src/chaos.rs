@@ -16,7 +16,6 @@ use std::{io::Write, ops::RangeInclusive, path::PathBuf, str::FromStr, sync::Arc
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use jobs::catalog::CATALOG;
 use runtime::clock::{Clock, SystemClock};
 use sandbox::{Fault as AmazonFault, FaultScript, Region, Seed};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -33,6 +32,7 @@ use self::{
 use crate::{
     ledger,
     process::interrupted,
+    quiet::start_quiet,
     system::{ConnectedSeller, Plan, System, until},
 };
 
@@ -241,7 +241,7 @@ async fn set(options: &Options, seed: u64, folder: PathBuf) -> anyhow::Result<(S
         .max_connections(4)
         .acquire_timeout(Duration::from_secs(5))
         .connect_lazy(servers.direct_url(Server::Postgres))?;
-    pause_schedules(&witness).await?;
+    start_quiet(&witness).await?;
     witness::watch(&witness).await?;
     let load = Load::new(&database_url, system.amazon.clone(), system.environment().clone(), sellers)?;
     let scene = Scene {
@@ -252,19 +252,6 @@ async fn set(options: &Options, seed: u64, folder: PathBuf) -> anyhow::Result<(S
         record: Record::default(),
     };
     Ok((system, scene, Arc::new(load)))
-}
-
-/// A tick in the middle of the comparison would begin new work.
-async fn pause_schedules(witness: &PgPool) -> anyhow::Result<()> {
-    for kind in CATALOG.iter() {
-        sqlx::query(
-            "insert into schedules (kind, expression, next_fire_at, paused_at) values ($1, '', now(), now())",
-        )
-        .bind(kind.name)
-        .execute(witness)
-        .await?;
-    }
-    Ok(())
 }
 
 async fn play(

@@ -2,8 +2,12 @@
 
 pub mod amazon;
 pub mod chaos;
+pub mod data_sets;
+pub mod database;
 pub mod demo;
 pub mod ledger;
 pub mod process;
 pub mod proxy;
+pub mod quiet;
 pub mod system;
+pub mod usage;

@@ -86,6 +86,8 @@ impl System {
             ("LWA_CLIENT_ID".into(), "not seeded".into()),
             ("LWA_CLIENT_SECRET".into(), "not seeded".into()),
             ("LWA_ENDPOINT".into(), format!("{base}/auth/o2/token")),
+            ("AMZIGO_SQS_QUEUE_URL".into(), format!("{base}/000000000000/amzigo-notifications")),
+            ("AMZIGO_SQS_ENDPOINT".into(), base.clone()),
             ("SP_API_ENDPOINT".into(), base),
             ("SP_API_TIMEOUT_SECONDS".into(), "3".into()),
             ("USER".into(), "system".into()),
@@ -189,6 +191,15 @@ impl System {
     /// When it is refused.
     pub fn enqueue(&self, kind: &str, seller: &str) -> anyhow::Result<String> {
         let answer = self.amzigo(&["enqueue", kind, "--seller", seller, "--json"])?;
+        Ok(answer["id"].as_str().context("`amzigo enqueue` said no id")?.to_owned())
+    }
+
+    /// Enqueues a job that is for no seller, as staff would. Returns its id.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn enqueue_for_all(&self, kind: &str) -> anyhow::Result<String> {
+        let answer = self.amzigo(&["enqueue", kind, "--payload", "{}", "--json"])?;
         Ok(answer["id"].as_str().context("`amzigo enqueue` said no id")?.to_owned())
     }
 

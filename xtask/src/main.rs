@@ -1,7 +1,7 @@
 //! `cargo xtask COMMAND`: everything one does with this workspace, from a fresh clone on.
 //!
 //! Parses the command line and hands over; each command has a file of its own. What people read goes to stderr, so that stdout holds
-//! only what was asked for. Exit codes: 0 done, 1 failed, 2 not understood; `demo` and `chaos` end as those end. Repeating any command is safe.
+//! only what was asked for. Exit codes: 0 done, 1 failed, 2 not understood; `demo`, `chaos` and `usage` end as those end. Repeating any command is safe.
 
 mod built;
 mod chaos;
@@ -13,6 +13,7 @@ mod servers;
 mod session;
 mod simulate;
 mod test;
+mod usage;
 
 use std::env;
 use std::error::Error;
@@ -35,7 +36,7 @@ struct Command {
     run: fn(&Session, &[String]) -> Ended,
 }
 
-const COMMANDS: [Command; 8] = [
+const COMMANDS: [Command; 9] = [
     Command {
         name: "demo",
         summary: "run the main job against a stand-in for Amazon, and show it",
@@ -56,6 +57,13 @@ const COMMANDS: [Command; 8] = [
         help: chaos::HELP,
         misunderstood: |_| None,
         run: chaos::run,
+    },
+    Command {
+        name: "usage",
+        summary: "measure how much of Amazon's usage plans one seller's work uses",
+        help: usage::HELP,
+        misunderstood: |_| None,
+        run: usage::run,
     },
     Command {
         name: "simulate",

@@ -41,7 +41,7 @@ impl Sellers {
     }
 }
 
-/// Connect an Amazon account, or renew its authorisation. Prints our id of the seller.
+/// Connect an Amazon account, or renew its authorisation, and sync it at once. Prints our id of the seller.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  amzigo sellers connect --selling-partner-id A2EXAMPLE --region eu --marketplace A1F83G8C2ARO7P --refresh-token-stdin < token.txt\n\nThe token never stands on the command line, where other users of the host could read it."

@@ -6,6 +6,7 @@ use jobs::{
     authorisations,
     keyring::Keyring,
     kinds::disconnect_seller::DisconnectSeller,
+    newcomers,
     store::sellers::{self, SellerError, SellerId},
 };
 use queue::{
@@ -76,8 +77,22 @@ pub enum DisconnectError {
     Database(#[from] sqlx::Error),
 }
 
-/// Connects an account, or renews the authorisation of one that is known, and records the act, in a transaction of its
-/// own or a part of the caller's. Returns our id.
+/// Why a seller is not connected.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The authorisation could not be encrypted, or the database failed.
+    #[error(transparent)]
+    Seller(#[from] SellerError),
+    /// The first syncs were refused, or the database failed.
+    #[error("could not enqueue the first syncs")]
+    FirstSyncs(#[from] outbox::EnqueueError),
+    /// The database failed.
+    #[error("could not connect the seller")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Connects an account, or renews the authorisation of one that is known, enqueues its first syncs and records the act, in a
+/// transaction of its own or a part of the caller's. Returns our id.
 ///
 /// # Errors
 /// When the authorisation cannot be encrypted, or the database fails.
@@ -87,9 +102,10 @@ pub async fn connect(
     seller: &sellers::Connection,
     act: &Act,
     now: DateTime<Utc>,
-) -> Result<SellerId, SellerError> {
+) -> Result<SellerId, ConnectError> {
     let mut transaction = connection.begin().await?;
     let id = sellers::connect(&mut transaction, keyring, seller, now).await?;
+    newcomers::first_syncs(&mut transaction, id, Cause::Cli, now).await?;
     act.record(&mut transaction, "sellers.connect", &id.to_string(), now).await?;
     transaction.commit().await?;
     Ok(id)

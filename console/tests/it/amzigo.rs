@@ -85,6 +85,14 @@ impl Amzigo {
         answer.json()["id"].as_str().expect("an id").to_owned()
     }
 
+    /// Forgets the first syncs that connecting sellers has enqueued.
+    pub(crate) async fn forget_first_syncs(&self) {
+        sqlx::raw_sql("delete from outbox; delete from jobs")
+            .execute(&self.database.pool)
+            .await
+            .expect("they can be deleted");
+    }
+
     /// Writes a dead letter with one failed run straight into the ledger.
     pub(crate) async fn dead_letter(&self, kind: &str, error: &str, unique_key: Option<&str>) -> JobId {
         let id = JobId::new();

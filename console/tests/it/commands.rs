@@ -9,6 +9,7 @@ use crate::amzigo::{Amzigo, answer, bare};
 async fn a_job_is_enqueued_listed_and_shown() {
     let amzigo = Amzigo::new().await;
     let seller = amzigo.seller();
+    amzigo.forget_first_syncs().await;
     let first = amzigo.run(&["enqueue", "sync_orders", "--seller", &seller, "--json"]).json();
     assert_eq!(first["new"], true);
     let id = first["id"].as_str().expect("an id");
@@ -172,6 +173,10 @@ async fn a_seller_connects_again_under_the_same_id_and_the_token_shows_nowhere()
     let acts = amzigo.audit().await;
     let acts: Vec<_> = acts.iter().map(|(who, what, whom, why)| (&**who, &**what, &**whom, &**why)).collect();
     assert_eq!(acts, [act, act]);
+    let jobs = amzigo.run(&["jobs", "--seller", &first, "--json"]).json();
+    let kinds: Vec<_> = jobs["jobs"].as_array().into_iter().flatten().map(|job| &job["kind"]).collect();
+    assert_eq!(kinds.len(), 7, "each of the first syncs is enqueued once: {kinds:?}");
+    assert!(kinds.contains(&&json!("backfill_orders")), "{kinds:?}");
 
     let connect = ["sellers", "connect", "--selling-partner-id", "A2TEST", "--region", "eu"];
     let connect = [&connect[..], &["--marketplace", "A1", "--refresh-token-stdin", "--as", "tests"]].concat();

@@ -64,7 +64,7 @@ async fn a_bulk_change_takes_what_the_filters_let_through_and_nothing_else() {
     let amzigo = Amzigo::new().await;
     let reset = amzigo.dead_letter("sync_orders", "100% of it: connection reset", None).await;
     let other = amzigo.dead_letter("sync_orders", "1000 of it: connection reset", None).await;
-    let kind = amzigo.dead_letter("send_review_requests", "100% of it: connection reset", None).await;
+    let kind = amzigo.dead_letter("plan_review_requests", "100% of it: connection reset", None).await;
     let bulk = ["dead", "requeue", "--kind", "sync_orders", "--error", "100% of"];
     let dry = amzigo.run(&[&bulk[..], &["--dry-run", "--json"]].concat());
     let (code, shown) = (dry.code, dry.json());

@@ -61,7 +61,7 @@ async fn a_limit_of_each_group_is_named_as_what_it_is() {
     deployment.does(&["limit", "sync", "1", "--reason", "be fair"]);
     deployment.ready(SELLER).await;
     deployment.begin().await;
-    let other = deployment.run(&["enqueue", "send_review_requests", "--seller", SELLER, "--json"]).json();
+    let other = deployment.run(&["enqueue", "plan_review_requests", "--seller", SELLER, "--json"]).json();
     let id = other["id"].as_str().expect("an id").parse().expect("an id");
     deployment.relay().await;
     let said = explain(&deployment, id);

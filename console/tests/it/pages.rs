@@ -77,12 +77,13 @@ async fn a_name_that_is_made_to_point_here_is_not_answered() {
 #[tokio::test]
 async fn metrics_show_what_is_and_zero_where_nothing_is() {
     let amzigo = Amzigo::new().await;
+    amzigo.seller();
+    amzigo.forget_first_syncs().await;
     amzigo.dead_letter("sync_orders", "boom", None).await;
     amzigo.dead_letter("a_kind_of_old", "boom", None).await;
     let job = amzigo.run(&["enqueue", "sync_orders", "--seller", "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a99"]);
     assert_eq!(job.code, 0, "{}", job.err);
     // One authorisation ends in 29 days, another one in 31.
-    amzigo.seller();
     sqlx::raw_sql(
         "update sellers set connected_at = now() - interval '336 days';
          insert into sellers (id, selling_partner_id, region, marketplace_ids, refresh_token, refresh_token_key, connected_at)
@@ -102,7 +103,7 @@ async fn metrics_show_what_is_and_zero_where_nothing_is() {
         "authorisations_ending_soon 1",
         "dead_letters{kind=\"sync_orders\"} 1",
         "dead_letters{kind=\"a_kind_of_old\"} 1",
-        "dead_letters{kind=\"send_review_requests\"} 0",
+        "dead_letters{kind=\"send_review_request\"} 0",
         "oldest_ready_seconds{queue=\"mail\"} 0",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");

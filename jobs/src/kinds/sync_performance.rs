@@ -105,7 +105,8 @@ impl Job for SyncPerformance {
             return Ok(Performed { skipped: Some(NOT_CONNECTED), ..performed });
         };
         let mut standing = load(&connected).await?;
-        let makes_way = standing.products.len() as i64 == PRODUCTS_A_RUN;
+        let makes_way = |standing: &Standing| standing.products.len() as i64 == PRODUCTS_A_RUN;
+        let mut more_wait = makes_way(&standing);
         let mut passed_over = PassedOver::default();
         loop {
             match next_step(&standing, context.clock.now()) {
@@ -113,11 +114,13 @@ impl Job for SyncPerformance {
                     performed.days_changed += sync_marketplace(&connected, &id).await?;
                     performed.marketplaces += 1;
                     standing = load(&connected).await?;
+                    // The days of a marketplace tell which products are wanted.
+                    more_wait = makes_way(&standing);
                 }
                 Step::Product(product) => {
                     sync_product(&connected, &product, &mut performed, &mut passed_over).await?;
                     standing.products.retain(|other| *other != product);
-                    if standing.products.is_empty() && makes_way && passed_over.error.is_none() {
+                    if standing.products.is_empty() && more_wait && passed_over.error.is_none() {
                         return Err(Failure::snooze(context.clock.now(), "its next turn"));
                     }
                 }
@@ -602,6 +605,18 @@ mod tests {
         let until = snoozed(shop.run(&job(&shop)).await);
         assert!(until - before >= TimeDelta::seconds(29), "{until}");
         assert_eq!(shop.calls_of(Asked::GetReport).len(), 0, "it is too early to look");
+    }
+
+    /// The first run did not know yet how many products there were, and let the others wait for a report.
+    #[tokio::test]
+    async fn products_that_are_found_in_the_first_run_wait_for_no_report() {
+        let shop = Shop::with_orders(180).await;
+        shop.sync().await.expect("nothing is wrong");
+        let until = snoozed(shop.run(&job(&shop)).await);
+        let asked = shop.calls_of(Asked::GetOrderMetrics).len();
+        let products = asked - shop.account.marketplace_ids.len();
+        assert_eq!(products, usize::try_from(PRODUCTS_A_RUN).expect("it is small"), "{asked} calls");
+        assert!(until <= shop.context.clock.now(), "it goes on at once");
     }
 
     #[tokio::test]

@@ -73,6 +73,22 @@ async fn a_cut_connection_leaves_nothing_done() {
 }
 
 #[tokio::test]
+async fn an_answer_that_hangs_after_the_effect_never_comes() {
+    let stage = Stage::set().await;
+    let token = stage.access_token(0).await;
+    let order = stage.solicitation(0, true);
+    stage.control().script_fault(FaultScript::new(POST, Fault::HangAfter, 1)).unwrap();
+    let asking = stage.try_send(Method::POST, &order.create, &token);
+    let releasing = async {
+        until("the buyer is asked", || stage.control().summary().review_requests_sent == 1).await;
+        stage.control().clear_faults();
+    };
+    let (answer, ()) = tokio::join!(asking, releasing);
+    assert!(answer.expect_err("it is cut in the end").status().is_none());
+    assert_eq!(stage.post(&order.create, &token).await.status, 403, "it was done");
+}
+
+#[tokio::test]
 async fn after_the_effect_the_answer_is_lost_but_the_buyer_was_asked() {
     for fault in [Fault::CutAfter, Fault::InternalAfter] {
         let stage = Stage::set().await;

@@ -21,7 +21,15 @@ fn kinds() -> String {
         .map(|kind| {
             let schedule = kind.schedule.map_or_else(
                 || "on request".to_owned(),
-                |schedule| format!("`{}` {}", schedule.expression, schedule.time_zone),
+                |schedule| {
+                    let minutes = schedule.spread.as_secs() / 60;
+                    let spread = match minutes {
+                        0 => String::new(),
+                        whole if whole % 60 == 0 => format!(", spread over {} h", whole / 60),
+                        minutes => format!(", spread over {minutes} min"),
+                    };
+                    format!("`{}` {}{spread}", schedule.expression, schedule.time_zone)
+                },
             );
             vec![format!("`{}`", kind.name), kind.policy.queue.to_string(), schedule, kind.summary.to_owned()]
         })
