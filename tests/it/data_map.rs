@@ -32,25 +32,6 @@ async fn the_data_map_is_what_the_schema_says() {
     }
 }
 
-#[tokio::test]
-async fn every_table_and_column_has_a_comment() {
-    let database = TestDatabase::new().await;
-    let silent: Vec<String> = sqlx::query_scalar(
-        "select format('%s.%s', relname, coalesce(attname, '(the table)'))
-         from pg_class join pg_namespace n on n.oid = relnamespace and nspname = 'public'
-             join lateral (select null::name as attname, 0 as attnum
-                           union all select attname, attnum from pg_attribute
-                           where attrelid = pg_class.oid and attnum > 0 and not attisdropped) c on true
-         where relkind = 'r' and relname <> '_sqlx_migrations' and col_description(pg_class.oid, attnum) is null
-             and (attnum > 0 or obj_description(pg_class.oid, 'pg_class') is null)
-         order by 1",
-    )
-    .fetch_all(&database.pool)
-    .await
-    .expect("the catalog can be read");
-    assert_eq!(silent, [""; 0], "say in the migration what these hold");
-}
-
 async fn data_map(pool: &PgPool) -> anyhow::Result<String> {
     let mut text = BEGINNING.to_owned();
     for (title, ours) in [("## About sellers, from Amazon", false), ("## The job system's own", true)] {
