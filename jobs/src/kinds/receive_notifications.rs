@@ -53,7 +53,7 @@ pub struct Taken {
 
 /// How long a run listens; the next one comes with the next minute.
 const LISTENS_FOR: TimeDelta = TimeDelta::seconds(50);
-/// Longest wait of one call. Source: "Amazon SQS API Reference", ReceiveMessage, read 2026-11-24.
+/// Longest wait of one call. Source: "Amazon SQS API Reference", ReceiveMessage, read 2026-11-25.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 impl Job for ReceiveNotifications {

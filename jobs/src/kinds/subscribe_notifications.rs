@@ -62,7 +62,7 @@ impl Job for SubscribeNotifications {
         .delays(Duration::from_secs(10), Duration::from_secs(3_600))
         .unique();
     const SCHEDULE: Option<Schedule> =
-        Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)).spread(minutes(60)));
+        Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
 
     type Context = Context;
     type Report = Subscribed;

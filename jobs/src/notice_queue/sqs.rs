@@ -17,7 +17,7 @@ use crate::{
     notice_queue::{Message, NoticeQueue, NoticeQueueError},
 };
 
-/// Most messages of one call. Source: "Amazon SQS API Reference", ReceiveMessage, read 2026-11-24.
+/// Most messages of one call. Source: "Amazon SQS API Reference", ReceiveMessage, read 2026-11-25.
 const MOST_MESSAGES: i32 = 10;
 /// Longest call: the longest wait, and some more.
 const LONGEST_CALL: Duration = Duration::from_secs(30);

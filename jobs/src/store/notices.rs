@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use crate::sp_api::Region;
 
 /// The longest that a queue keeps a message: a notice that is older does not come again. Source: "Amazon SQS API Reference",
-/// MessageRetentionPeriod, read 2026-11-24.
+/// MessageRetentionPeriod, read 2026-11-25.
 pub const LONGEST_KEPT: TimeDelta = TimeDelta::days(14);
 /// Most rows that one call of [`prune`] deletes.
 const PRUNED_AT_ONCE: i64 = 10_000;
