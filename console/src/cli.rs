@@ -14,6 +14,7 @@ mod deadlines;
 mod delay;
 mod enqueue;
 mod explain;
+mod freshness;
 mod jobs;
 mod redis;
 mod sellers;

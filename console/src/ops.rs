@@ -13,6 +13,7 @@ pub mod dead;
 pub mod deadlines;
 pub mod enqueue;
 pub mod explain;
+pub mod freshness;
 pub mod jobs;
 pub mod overview;
 pub mod sellers;

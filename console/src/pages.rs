@@ -4,6 +4,7 @@
 //! anything but ids and what our own programs wrote, and all of it is escaped. There is no sign-in yet, so only this host
 //! may ask: see [`guard`].
 
+mod amazon;
 mod assets;
 mod gauges;
 mod guard;
@@ -13,6 +14,7 @@ mod list;
 mod overview;
 mod parts;
 mod problem;
+mod sellers;
 
 use axum::{Router, middleware, routing::get};
 use queue::Engine;
@@ -28,7 +30,7 @@ pub struct Console {
     pub engine: Engine,
 }
 
-/// All routes: `/`, `/jobs`, `/jobs/{id}`, the files they need, `/livez`, `/readyz` and `/metrics`.
+/// All routes: `/`, `/jobs`, `/jobs/{id}`, `/sellers`, `/amazon`, the files they need, `/livez`, `/readyz` and `/metrics`.
 pub fn router(console: Console, health: Health) -> Router {
     gauges::describe();
     let fresh_gauges = middleware::from_fn_with_state(console.clone(), gauges::refresh);
@@ -36,6 +38,8 @@ pub fn router(console: Console, health: Health) -> Router {
         .route("/", get(overview::page))
         .route("/jobs", get(list::page))
         .route("/jobs/{id}", get(job::page))
+        .route("/sellers", get(sellers::page))
+        .route("/amazon", get(amazon::page))
         .fallback(problem::no_such_page)
         .with_state(console)
         .merge(assets::router())

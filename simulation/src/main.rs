@@ -9,6 +9,7 @@ mod amazon;
 mod clock;
 mod measure;
 mod office;
+mod outcome;
 mod picture;
 mod runs;
 mod schedules;
@@ -20,7 +21,7 @@ use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 
-use crate::office::{Office, Outcome};
+use crate::{office::Office, outcome::Outcome};
 
 /// Simulates our dealings with Amazon for thousands of sellers. Prints one line of JSON; exit code 0 when no call was
 /// throttled and no review request missed its window.

@@ -16,7 +16,7 @@ use jobs::{
         sync_inventory::SyncInventory, sync_listings::SyncListings, sync_orders::SyncOrders,
         sync_participations::SyncParticipations, sync_performance::SyncPerformance,
     },
-    sp_api::{Operation, permits::Permits},
+    sp_api::permits::Permits,
     store::sellers::SellerId,
 };
 use queue::{
@@ -29,22 +29,21 @@ use queue::{
 use rand::{SeedableRng, rngs::StdRng};
 use runtime::clock::Clock;
 use scheduler::stepping::Stepper;
-use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::{
     Options,
     amazon::Amazon,
     clock::SimulatedClock,
-    measure::{self, Age, Measure, Reviews, Sample},
+    measure::{self, Measure, Sample},
     runs::{self, Run},
-    sellers::{ReviewState, Seller},
+    sellers::Seller,
 };
 
 /// Where all these jobs wait.
 const QUEUE: Queue = Queue::Sync;
 /// Slots that a worker has for them, as `AMZIGO_WORKER_SLOTS` says by default.
-const SLOTS: usize = 32;
+pub(crate) const SLOTS: usize = 32;
 /// How often it is looked how things stand.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The scheduler looks this often at the least for what is due.
@@ -78,24 +77,6 @@ struct Unfinished {
     /// When it is due, as long as no run has begun.
     waits_until: Option<DateTime<Utc>>,
     envelope: Envelope,
-}
-
-/// What it came to.
-#[derive(Debug, Serialize)]
-pub(crate) struct Outcome {
-    pub(crate) ok: bool,
-    sellers: u32,
-    hours: u32,
-    seed: u64,
-    pub(crate) throttled: u64,
-    pub(crate) calls: BTreeMap<&'static str, u64>,
-    age: BTreeMap<&'static str, Age>,
-    review_requests: Reviews,
-    pub(crate) runs: BTreeMap<&'static str, u64>,
-    snoozes: u64,
-    slots: usize,
-    peak_memory_mib: u64,
-    seconds: f64,
 }
 
 impl Office {
@@ -388,42 +369,6 @@ impl Office {
             sample.used.insert(entry.name, used);
         }
         measure.samples.push(sample);
-    }
-
-    /// What it came to.
-    pub(crate) fn result(&self, options: &Options, took: Duration) -> Outcome {
-        let now = self.clock.now();
-        self.measure.borrow_mut().called(&self.amazon.take_calls());
-        let mut reviews = Reviews::default();
-        for seller in &self.sellers {
-            let seller = seller.borrow();
-            for review in
-                seller.stored.reviews.iter().filter(|review| review.offered && review.opens_at <= now)
-            {
-                reviews.eligible += 1;
-                reviews.sent += u64::from(review.state == ReviewState::Sent);
-                reviews.missed_window +=
-                    u64::from(review.state != ReviewState::Sent && review.closes_at <= now);
-            }
-        }
-        let measure = self.measure.borrow();
-        let throttled = self.amazon.throttled();
-        let calls = Operation::ALL.into_iter().map(|operation| operation.entry().name);
-        Outcome {
-            ok: throttled == 0 && reviews.missed_window == 0,
-            sellers: options.sellers,
-            hours: options.hours,
-            seed: options.seed,
-            throttled,
-            calls: calls.map(|name| (name, measure.calls.get(name).copied().unwrap_or(0))).collect(),
-            age: measure.all_ages(),
-            review_requests: reviews,
-            runs: measure.runs.clone(),
-            snoozes: measure.snoozes,
-            slots: SLOTS * options.workers as usize,
-            peak_memory_mib: measure::peak_memory_mib(),
-            seconds: took.as_secs_f64(),
-        }
     }
 }
 

@@ -1,20 +1,18 @@
 //! One run of each kind: what comes next is said by the same functions as in a worker; what a worker would store is noted at
 //! the seller.
 
+mod performance;
+mod products;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::{
     kinds::{
         backfill_orders,
         plan_review_requests::{MOST_PLANNED, PlanReviewRequests},
         send_review_request::SendReviewRequest,
-        sync_inventory, sync_listings,
     },
     order_windows,
-    performance::{self, Product, Report, ReportState, Step},
-    sp_api::{
-        CallError, Operation, Region, catalog::TOGETHER, inventory::InventoryPage, listings::ListingsPage,
-        marketplaces::time_zone, request::Success,
-    },
+    sp_api::{CallError, Operation, Region},
     store::{cursors::Cursor, sellers::SellerId},
 };
 use queue::{
@@ -22,7 +20,6 @@ use queue::{
     outbox::{Cause, NewJob},
 };
 use runtime::clock::Clock;
-use serde_json::json;
 
 use crate::{
     office::Office,
@@ -31,14 +28,6 @@ use crate::{
 
 /// Orders on a page.
 const ORDERS_A_PAGE: usize = 100;
-/// SKUs on a page of stock.
-const STOCK_A_PAGE: usize = 50;
-/// Listings on a page.
-const LISTINGS_A_PAGE: usize = 20;
-/// How long Amazon makes a report.
-const REPORT_TAKES: TimeDelta = TimeDelta::seconds(90);
-/// Amazon's page tokens for stock live so long; the last seconds are not counted on.
-const STOCK_TOKEN: TimeDelta = TimeDelta::seconds(25);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy)]
@@ -180,216 +169,6 @@ impl<'a> Desk<'a> {
         page.moved(cursor, token.as_deref(), self.now())
     }
 
-    async fn sync_inventory(&self) -> Result<(), Later> {
-        loop {
-            let walks = self.stored(|stored| stored.inventory.clone());
-            let Some(marketplace) = walks.next(&self.marketplaces, self.job) else { return Ok(()) };
-            let walk = walks.over(marketplace);
-            let began_at = self.now();
-            let mut search = sync_inventory::first_page(&walk, marketplace, began_at);
-            let whole = search.changed_since.is_none();
-            let skus = self.stored_skus();
-            // Of what changed in the meantime, some SKUs.
-            let mut left = if whole { skus } else { skus / 20 };
-            let mut token_at = began_at;
-            loop {
-                match self.call(Operation::GetInventorySummaries).await {
-                    Ok(()) => {}
-                    // Only the first page may be waited for elsewhere: a token dies soon.
-                    Err(Later(until)) if search.page_token.is_some() && until - token_at < STOCK_TOKEN => {
-                        tokio::time::sleep((until - self.now()).to_std().unwrap_or_default()).await;
-                        continue;
-                    }
-                    Err(later) => return Err(later),
-                }
-                left = left.saturating_sub(STOCK_A_PAGE);
-                token_at = self.now();
-                let next = if left > 0 { json!({"nextToken": left.to_string()}) } else { json!({}) };
-                let body = json!({"payload": {"inventorySummaries": []}, "pagination": next});
-                let Ok(page) = InventoryPage::parse(&answer(&body)) else { return Ok(()) };
-                let Some(next) = sync_inventory::next_page(&search, &page) else { break };
-                search = next;
-            }
-            let marketplace = marketplace.to_owned();
-            let ended = walk.ended(self.job, began_at, whole);
-            self.stored(|stored| stored.inventory.0.insert(marketplace, ended));
-        }
-    }
-
-    fn stored_skus(&self) -> usize {
-        self.office.sellers[self.number as usize].borrow().skus
-    }
-
-    async fn sync_listings(&self) -> Result<(), Later> {
-        let mut calls = 0;
-        loop {
-            let walks = self.stored(|stored| stored.listings.clone());
-            let Some(marketplace) = walks.next(&self.marketplaces, self.job).map(str::to_owned) else {
-                break;
-            };
-            let walk = walks.over(&marketplace);
-            let began_at = walk.under_way.map_or_else(|| self.now(), |under_way| under_way.began_at);
-            let mut paging =
-                Some(sync_listings::Paging::at(walk.under_way.and_then(|under_way| under_way.place)));
-            while let Some(place) = paging {
-                self.one_of(&mut calls, Operation::SearchListingsItems).await?;
-                let page = self.page_of_listings(&place.search(&marketplace), &marketplace);
-                paging = page.and_then(|page| place.after(&page, &marketplace));
-            }
-            let ended = walk.ended(self.job, began_at, true);
-            self.stored(|stored| stored.listings.0.insert(marketplace, ended));
-        }
-        self.ask_for_ranks(&mut calls).await
-    }
-
-    /// One of the calls of a run, or a rest when there were enough.
-    async fn one_of(&self, calls: &mut u32, operation: Operation) -> Result<(), Later> {
-        if *calls == sync_listings::MOST_CALLS {
-            return Err(Later(self.now() + sync_listings::REST));
-        }
-        *calls += 1;
-        self.call(operation).await
-    }
-
-    fn page_of_listings(
-        &self,
-        search: &jobs::sp_api::listings::ListingsSearch,
-        marketplace: &str,
-    ) -> Option<ListingsPage> {
-        let jobs::sp_api::listings::ListingsSearch::Created { since, page_token, .. } = search else {
-            return None;
-        };
-        let skus = self.stored_skus();
-        let created = |number: usize| {
-            self.office.beginning - TimeDelta::minutes(i64::try_from(skus - number).unwrap_or(0))
-        };
-        let first =
-            (0..skus).position(|number| since.is_none_or(|since| created(number) >= since)).unwrap_or(skus);
-        let seen: usize = page_token.as_deref().and_then(|token| token.parse().ok()).unwrap_or(0);
-        let here = (first + seen)..(first + seen + LISTINGS_A_PAGE).min(skus);
-        let items: Vec<_> = here
-            .clone()
-            .map(|number| {
-                let created = created(number).to_rfc3339();
-                json!({"sku": number.to_string(), "summaries": [{"marketplaceId": marketplace, "createdDate": created}]})
-            })
-            .collect();
-        let next =
-            if here.end < skus { json!({"nextToken": (here.end - first).to_string()}) } else { json!({}) };
-        let body = json!({"numberOfResults": skus - first, "items": items, "pagination": next});
-        ListingsPage::parse(&answer(&body)).ok()
-    }
-
-    /// Sales ranks once a marketplace's day, twenty products a call.
-    async fn ask_for_ranks(&self, calls: &mut u32) -> Result<(), Later> {
-        let skus = self.stored_skus();
-        for (place, marketplace) in self.marketplaces.iter().enumerate() {
-            loop {
-                let day = self.now().with_timezone(&time_zone(marketplace)).date_naive();
-                let same_day =
-                    |at: DateTime<Utc>| at.with_timezone(&time_zone(marketplace)).date_naive() == day;
-                let asked = self.stored(|stored| match stored.ranks[place] {
-                    (Some(at), asked) if same_day(at) => asked,
-                    _ => 0,
-                });
-                if asked >= skus {
-                    break;
-                }
-                self.one_of(calls, Operation::SearchCatalogItems).await?;
-                let now = self.now();
-                self.stored(|stored| stored.ranks[place] = (Some(now), asked + TOGETHER));
-            }
-        }
-        Ok(())
-    }
-
-    async fn sync_performance(&self) -> Result<(), Later> {
-        self.note_late_products();
-        let mut asked = 0;
-        loop {
-            let now = self.now();
-            let step = self.stored(|stored| performance::next_step(&stored.performance, now));
-            match step {
-                Step::Marketplace(id) => {
-                    self.call(Operation::GetOrderMetrics).await?;
-                    let now = self.now();
-                    self.stored(|stored| {
-                        let of_it =
-                            stored.performance.marketplaces.iter_mut().filter(|(known, _)| *known == id);
-                        of_it.for_each(|(_, at)| *at = Some(now));
-                    });
-                }
-                Step::Product(product) => {
-                    if asked == PRODUCTS_A_RUN {
-                        return Err(Later(self.now()));
-                    }
-                    asked += 1;
-                    self.call(Operation::GetOrderMetrics).await?;
-                    let now = self.now();
-                    self.stored(|stored| {
-                        let known = stored.performance.products.iter_mut().find(|known| **known == product);
-                        known.into_iter().for_each(|known| known.asked_at = Some(now));
-                    });
-                }
-                Step::AskForReport(report_type, marketplace_id) => {
-                    self.call(Operation::CreateReport).await?;
-                    let now = self.now();
-                    let report = Report {
-                        report_type,
-                        marketplace_id,
-                        report_id: "1".to_owned(),
-                        asked_at: now,
-                        data_from: performance::data_from(report_type, now),
-                        state: ReportState::Asked { looks: 0, next_look_at: performance::next_look(0, now) },
-                    };
-                    self.stored(|stored| stored.becomes(report));
-                }
-                Step::Look(report) => {
-                    self.call(Operation::GetReport).await?;
-                    let now = self.now();
-                    let looks =
-                        if let ReportState::Asked { looks, .. } = report.state { looks + 1 } else { 0 };
-                    let state = if now - report.asked_at >= REPORT_TAKES {
-                        ReportState::Ready { document_id: "d".to_owned() }
-                    } else {
-                        ReportState::Asked { looks, next_look_at: performance::next_look(looks, now) }
-                    };
-                    self.stored(|stored| stored.becomes(Report { state, ..report }));
-                }
-                Step::Fetch(report) => {
-                    self.call(Operation::GetReportDocument).await?;
-                    self.stored(|stored| stored.becomes(Report { state: ReportState::Ended, ..report }));
-                }
-                Step::GiveUp(report) => {
-                    self.stored(|stored| stored.becomes(Report { state: ReportState::Ended, ..report }));
-                }
-                Step::Wait(until) => return Err(Later(until)),
-                Step::Nothing => return Ok(()),
-            }
-        }
-    }
-
-    /// The products that were ordered lately need figures once a day.
-    fn note_late_products(&self) {
-        let now = self.now();
-        let mut seller = self.office.sellers[self.number as usize].borrow_mut();
-        let (sold, marketplaces) = (seller.products_sold, seller.marketplaces.len().max(1));
-        let performance = &mut seller.stored.performance;
-        if performance.products.is_empty() {
-            for number in 0..sold {
-                let marketplace_id = performance.marketplaces[number % marketplaces].0.clone();
-                let product =
-                    Product { marketplace_id, asin: format!("B{number:09}"), wanted_at: now, asked_at: None };
-                performance.products.push(product);
-            }
-        }
-        for product in &mut performance.products {
-            if now - product.wanted_at >= performance::FRESH {
-                product.wanted_at = now;
-            }
-        }
-    }
-
     async fn sync_participations(&self) -> Result<(), Later> {
         self.call(Operation::GetMarketplaceParticipations).await?;
         let now = self.now();
@@ -450,21 +229,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// As `sync_performance` has it: then a run makes way for other sellers.
-const PRODUCTS_A_RUN: u32 = 50;
-
 impl Stored {
-    /// Notes how a report is now.
-    fn becomes(&mut self, report: Report) {
-        let same = |known: &&mut Report| {
-            known.report_type == report.report_type && known.marketplace_id == report.marketplace_id
-        };
-        match self.performance.reports.iter_mut().find(same) {
-            Some(known) => *known = report,
-            None => self.performance.reports.push(report),
-        }
-    }
-
     /// How far each data set reaches; those that were never synced since the seller connected.
     pub(crate) fn reached(&self, connected_at: DateTime<Utc>) -> Vec<(&'static str, DateTime<Utc>)> {
         let oldest = |moments: Vec<Option<DateTime<Utc>>>| {
@@ -481,8 +246,4 @@ impl Stored {
             ("participations", oldest(vec![self.participations_at])),
         ]
     }
-}
-
-fn answer(body: &serde_json::Value) -> Success {
-    Success { body: body.to_string().into_bytes(), request_id: None }
 }

@@ -7,6 +7,7 @@ mod canaries;
 mod chaos;
 mod contract;
 mod crashes;
+mod data_map;
 mod deadlines;
 mod health;
 mod leadership;

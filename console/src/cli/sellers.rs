@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     answer::{self, Answers},
-    database,
+    database, freshness,
     stop::Stop,
 };
 use crate::ops::{
@@ -27,6 +27,7 @@ pub(super) enum Sellers {
     Connect(Connect),
     Disconnect(Disconnect),
     List(List),
+    Data(freshness::Data),
 }
 
 impl Sellers {
@@ -35,6 +36,7 @@ impl Sellers {
             Self::Connect(connect) => connect.run(answers).await,
             Self::Disconnect(disconnect) => disconnect.run(answers).await,
             Self::List(list) => list.run(answers).await,
+            Self::Data(data) => data.run(answers).await,
         }
     }
 }

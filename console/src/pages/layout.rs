@@ -10,6 +10,8 @@ pub(super) enum Place {
     Overview,
     Jobs,
     Dead,
+    Sellers,
+    Amazon,
     Nowhere,
 }
 
@@ -38,6 +40,8 @@ pub(super) fn page(title: &str, place: Place, now: Option<DateTime<Utc>>, conten
                         (entry(Place::Overview, "/", "Overview"))
                         (entry(Place::Jobs, "/jobs", "Jobs"))
                         (entry(Place::Dead, "/jobs?state=dead", "Dead letters"))
+                        (entry(Place::Sellers, "/sellers", "Sellers"))
+                        (entry(Place::Amazon, "/amazon", "Amazon"))
                     }
                     span #freshness { @if let Some(now) = now { (now.format("%H:%M:%S UTC")) } }
                 }

@@ -9,6 +9,7 @@ mod dead_letters;
 mod deadlines;
 mod deployment;
 mod explain;
+mod freshness;
 mod lost_redis;
 mod overview;
 mod pages;
