@@ -259,8 +259,9 @@ async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
     scene.system.enqueue_for_all(LISTENS)?;
     send_notices(&scene).await?;
     until_ended(&scene, &[LISTENS]).await?;
+    // What the notices let wait for some minutes is done now.
+    scene.system.cancel_syncs_after_notices()?;
     for seller in &scene.sellers {
-        // What the notices let wait for some minutes is brought forward.
         scene.system.enqueue("sync_orders", &seller.id)?;
     }
     scene.system.until_quiet(ALL_KINDS).await?;

@@ -203,6 +203,19 @@ impl System {
         Ok(answer["id"].as_str().context("`amzigo enqueue` said no id")?.to_owned())
     }
 
+    /// Cancels the syncs of orders that wait for some minutes after a notice, as staff would who have just synced them.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub fn cancel_syncs_after_notices(&self) -> anyhow::Result<()> {
+        let said = self.amzigo(&["jobs", "--kind", "sync_orders", "--state", "delayed", "--json"])?;
+        for job in said["jobs"].as_array().into_iter().flatten() {
+            let id = job["id"].as_str().context("`amzigo jobs` said no id")?;
+            self.amzigo(&["jobs", "cancel", id, "--reason", "the orders were just synced", "--json"])?;
+        }
+        Ok(())
+    }
+
     fn name(&mut self, program: &str) -> String {
         self.started += 1;
         format!("{}-{program}", self.started)

@@ -87,7 +87,7 @@ impl Acts<'_> {
         self.until_ended(&[LISTENS, "sync_orders"]).await
     }
 
-    /// What notices let wait for a while is asked for once more, until there are none left.
+    /// Notices are taken until there are none left. What they let wait for three minutes is asked for at once instead.
     async fn last_changes(&mut self) -> anyhow::Result<()> {
         self.say("the last notices are taken");
         loop {
@@ -98,6 +98,7 @@ impl Acts<'_> {
             }
             self.system.enqueue_for_all(LISTENS)?;
         }
+        self.system.cancel_syncs_after_notices()?;
         self.ask(&["sync_orders"])?;
         self.until_ended(&[]).await?;
         self.progress.end();
