@@ -1,7 +1,9 @@
 //! What every kind that calls Amazon for a seller has in common: the seller must be connected, a call needs a permit, and a
 //! refused authorisation is the seller's, not the job's.
 
-use queue::{Failure, Outcome, Run};
+use std::time::Duration;
+
+use queue::{Failure, Outcome, Policy, Run};
 use runtime::secret::SecretString;
 
 use crate::{
@@ -13,6 +15,11 @@ use crate::{
     },
     store::sellers::{self, Seller, SellerId},
 };
+
+/// What a kind that calls Amazon for a seller asks of the engine: attempts for a day of Amazon being ill, at half an hour
+/// each, and one job like it at a time.
+pub(crate) const AMAZONS: Policy =
+    Policy::sync().max_attempts(60).delays(Duration::from_secs(2), Duration::from_secs(1_800)).unique();
 
 /// Why a run of a seller who is not connected did nothing.
 pub(crate) const NOT_CONNECTED: &str = "the seller is not connected";

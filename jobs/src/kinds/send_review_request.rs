@@ -7,14 +7,12 @@
 //! Does not promise: that Amazon sends its mail, or tells us whether the buyer opted out.
 //! In dead letters: deploy/runbooks/send_review_request.md.
 
-use std::time::Duration;
-
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use queue::{Failure, Job, Outcome, Policy, Run, limit::Budget, policy::minutes};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    connected::{Connected, NOT_CONNECTED},
+    connected::{AMAZONS, Connected, NOT_CONNECTED},
     context::Context,
     sp_api::{
         CallError, Operation,
@@ -56,14 +54,10 @@ const LEAVES_WITHIN: TimeDelta = TimeDelta::seconds(2);
 impl Job for SendReviewRequest {
     const KIND: &'static str = "send_review_request";
     const SUMMARY: &'static str = "Requests a review for one order: once, ever.";
-    const POLICY: Policy = Policy::sync()
+    const POLICY: Policy = AMAZONS
         .timeout(minutes(5))
-        // A day of Amazon being ill, at half an hour each.
-        .max_attempts(60)
-        .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         // Some wait for the budget's next call in their runs, the others in their lane.
-        .max_running_per_group(4)
-        .unique();
+        .max_running_per_group(4);
 
     type Context = Context;
     type Report = Requested;
@@ -302,6 +296,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use sandbox::Fault;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::{

@@ -61,8 +61,7 @@ impl Job for SubscribeNotifications {
         .max_attempts(20)
         .delays(Duration::from_secs(10), Duration::from_secs(3_600))
         .unique();
-    const SCHEDULE: Option<Schedule> =
-        Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
+    const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
 
     type Context = Context;
     type Report = Subscribed;

@@ -9,15 +9,13 @@
 //! may be a day old; and figures of a SKU that is gone, which stay as they were.
 //! In dead letters: deploy/runbooks/sync_inventory.md.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Failure, Job, JobId, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
-    connected::{Connected, NOT_CONNECTED},
+    connected::{AMAZONS, Connected, NOT_CONNECTED},
     context::Context,
     sp_api::{
         CallError, Operation,
@@ -69,12 +67,7 @@ const MOST_RESTARTS: u32 = 2;
 impl Job for SyncInventory {
     const KIND: &'static str = "sync_inventory";
     const SUMMARY: &'static str = "Copies what Amazon has in store for a seller, by marketplace and SKU.";
-    const POLICY: Policy = Policy::sync()
-        .timeout(minutes(10))
-        // A day of Amazon being ill, at half an hour each.
-        .max_attempts(60)
-        .delays(Duration::from_secs(2), Duration::from_secs(1_800))
-        .unique();
+    const POLICY: Policy = AMAZONS.timeout(minutes(10));
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/30 * * * *").spread(minutes(30)));
 
     type Context = Context;

@@ -12,15 +12,13 @@
 //! created in the very same millisecond.
 //! In dead letters: deploy/runbooks/sync_listings.md.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{
-    connected::{Connected, NOT_CONNECTED},
+    connected::{AMAZONS, Connected, NOT_CONNECTED},
     context::Context,
     sp_api::{
         CallError, Operation,
@@ -77,12 +75,7 @@ const DUE_TOGETHER: i64 = 400;
 impl Job for SyncListings {
     const KIND: &'static str = "sync_listings";
     const SUMMARY: &'static str = "Copies a seller's listings with what Amazon finds wrong with them, and the sales ranks of their products.";
-    const POLICY: Policy = Policy::sync()
-        .timeout(minutes(10))
-        // A day of Amazon being ill, at half an hour each.
-        .max_attempts(60)
-        .delays(Duration::from_secs(2), Duration::from_secs(1_800))
-        .unique();
+    const POLICY: Policy = AMAZONS.timeout(minutes(10));
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 */6 * * *").spread(minutes(6 * 60)));
 
     type Context = Context;

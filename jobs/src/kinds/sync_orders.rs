@@ -7,8 +7,6 @@
 //! those of the time before the seller connected (`backfill_orders` has them).
 //! In dead letters: deploy/runbooks/sync_orders.md.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
     Failure, Job, Outcome, Policy, Run, Schedule, Unique, limit::Budget, outbox::NewJob, policy::minutes,
@@ -17,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
-    connected::{Connected, NOT_CONNECTED},
+    connected::{AMAZONS, Connected, NOT_CONNECTED},
     context::Context,
     kinds::plan_review_requests::PlanReviewRequests,
     order_pages::{OrderPages, Step},
@@ -74,14 +72,10 @@ impl Job for SyncOrders {
     const KIND: &'static str = "sync_orders";
     const SUMMARY: &'static str =
         "Copies a seller's changed orders from Amazon, without anything about buyers.";
-    const POLICY: Policy = Policy::sync()
+    const POLICY: Policy = AMAZONS
         .timeout(minutes(10))
-        // A day of Amazon being ill, at half an hour each.
-        .max_attempts(60)
-        .delays(Duration::from_secs(2), Duration::from_secs(1_800))
         // Two at once would fetch the same pages.
-        .max_running_per_group(1)
-        .unique();
+        .max_running_per_group(1);
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/15 * * * *").spread(minutes(15)));
 
     type Context = Context;
@@ -138,6 +132,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use sandbox::{Fault, Operation as Asked, OrderChanges, SettingsChange};
+
+    use std::time::Duration;
 
     use super::*;
     use crate::{

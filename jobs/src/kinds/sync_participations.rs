@@ -8,15 +8,13 @@
 //! of its own), or that another region answers for. Where nothing would be left to sync, everything stays as it is.
 //! In dead letters: deploy/runbooks/sync_participations.md.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
-    connected::{Connected, NOT_CONNECTED},
+    connected::{AMAZONS, Connected, NOT_CONNECTED},
     context::Context,
     sp_api::{
         Operation, Region,
@@ -52,12 +50,7 @@ impl Job for SyncParticipations {
     const KIND: &'static str = "sync_participations";
     const SUMMARY: &'static str =
         "Copies in which marketplaces a seller sells, so that only those are synced.";
-    const POLICY: Policy = Policy::sync()
-        .timeout(minutes(2))
-        // A day of Amazon being ill, at half an hour each.
-        .max_attempts(60)
-        .delays(Duration::from_secs(2), Duration::from_secs(1_800))
-        .unique();
+    const POLICY: Policy = AMAZONS.timeout(minutes(2));
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
 
     type Context = Context;

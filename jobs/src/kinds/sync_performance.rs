@@ -9,14 +9,12 @@
 //! after `createReport` asks only once.
 //! In dead letters: deploy/runbooks/sync_performance.md.
 
-use std::time::Duration;
-
 use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
-    connected::{Connected, NOT_CONNECTED},
+    connected::{AMAZONS, Connected, NOT_CONNECTED},
     context::Context,
     performance::{ORDERED_LATELY, Product, ReportState, Standing, Step, days, next_step},
     report_steps,
@@ -73,12 +71,7 @@ impl Job for SyncPerformance {
     const KIND: &'static str = "sync_performance";
     const SUMMARY: &'static str =
         "Copies what a seller sold by day and by product, its account health and its feedback from Amazon.";
-    const POLICY: Policy = Policy::sync()
-        .timeout(minutes(15))
-        // A day of Amazon being ill, at half an hour each.
-        .max_attempts(60)
-        .delays(Duration::from_secs(2), Duration::from_secs(1_800))
-        .unique();
+    const POLICY: Policy = AMAZONS.timeout(minutes(15));
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 4 * * *").spread(minutes(12 * 60)));
 
     type Context = Context;
