@@ -39,15 +39,15 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  cargo xtask usage\n  cargo xtask usage --hours 2 --speed 10\n  cargo xtask usage --hours 0.25"
+    after_help = "Examples:\n  cargo xtask usage\n  cargo xtask usage --hours 1 --speed 20\n  cargo xtask usage --hours 0.25"
 )]
 pub struct Options {
     /// How many hours of Amazon's quota are measured.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     hours: f64,
-    /// How much faster than Amazon's the stand-in's quota refills; at 20 an hour of it lasts three minutes. A call may be late by
-    /// one refill of its bucket, which is 50 ms then: a busy host needs a lower speed.
-    #[arg(long, default_value_t = 20.0, value_parser = positive)]
+    /// How much faster than Amazon's the stand-in's quota refills; at 10 an hour of it lasts six minutes. A call may be late by
+    /// one refill of its bucket, which is 100 ms then: a busy host needs a lower speed.
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
     speed: f64,
     /// How many worker processes.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=32))]

@@ -225,10 +225,7 @@ mod tests {
         assert!(!kind.contains("count_marketplaces") && !kind.contains("CountMarketplaces"), "{kind}");
         assert!(copy.read("deploy/runbooks/purge_reports.md").starts_with("# purge_reports\n"));
         let modules = copy.read("jobs/src/kinds.rs");
-        assert!(
-            modules.contains("\n\npub mod purge_reports;\npub mod receive_notifications;\n"),
-            "{modules}"
-        );
+        assert!(modules.contains("\npub mod purge_reports;\npub mod receive_notifications;\n"), "{modules}");
         let catalog = copy.read("jobs/src/catalog.rs");
         assert!(catalog.contains("purge_reports::PurgeReports}"), "{catalog}");
         assert!(catalog.contains(", Kind::of::<PurgeReports>()]"), "{catalog}");

@@ -18,7 +18,7 @@ plan was used, for which of them work waited all the time (`contended`), and how
 and each contended plan was used to 97 %.
 
   --hours H    how many hours of quota are measured (1)
-  --speed N    how much faster than Amazon's the quota refills (20: an hour lasts three minutes)
+  --speed N    how much faster than Amazon's the quota refills (10: an hour lasts six minutes)
   --workers N  how many worker processes (4)
   --orders N   how many orders the seller has (12000)
 
