@@ -109,23 +109,23 @@ pub async fn advance(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes all of a seller's cursors back to the start, so that everything is synced anew: orders and their history meet at
-/// `now`, other data sets begin at the beginning of time.
+/// Takes a seller's cursors to where those of one who connects now begin, so that all of its history is stored anew.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn reset(
     connection: &mut PgConnection,
     seller: SellerId,
+    fresh: &Cursor,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update sync_cursors set synced_until = case when data_set = any($3) then $2 else to_timestamp(0) end,
-             window_until = null, page_token = null, page_token_at = null, moved_at = $2, version = version + 1
+        "update sync_cursors set synced_until = $3, window_until = null, page_token = null, page_token_at = null,
+             moved_at = $2, version = version + 1
          where seller_id = $1",
         seller.0,
         now,
-        &[ORDERS, ORDER_HISTORY].map(str::to_owned),
+        fresh.reached,
     )
     .execute(connection)
     .await

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::{
     keyring::{Keyring, KeyringError, Sealed},
+    order_windows,
     sp_api::Region,
     store::cursors,
 };
@@ -107,7 +108,7 @@ pub async fn connect(
     .await?;
     let id = known.as_ref().map_or_else(SellerId::new, |known| known.id);
     if known.is_some_and(|known| !known.has_all) {
-        cursors::reset(connection, id, now).await?;
+        cursors::reset(connection, id, &order_windows::fresh(now), now).await?;
     }
     let sealed = keyring.seal(&seller.refresh_token, &place(id))?;
     sqlx::query!(
@@ -194,7 +195,7 @@ pub async fn change_marketplaces(
     .await?;
     let changed = done.rows_affected() == 1;
     if changed && marketplace_ids.iter().any(|id| !seller.marketplace_ids.contains(id)) {
-        cursors::reset(connection, seller.id, now).await?;
+        cursors::reset(connection, seller.id, &order_windows::fresh(now), now).await?;
     }
     Ok(changed)
 }
