@@ -59,7 +59,19 @@ impl<'a> Connected<'a> {
 
     /// A failure for an error of Amazon's; a refused authorisation is noted at the seller, so that its other jobs rest too.
     pub(crate) async fn failed(&self, error: CallError) -> Failure {
-        amazon_failed(self.context, &self.seller, error).await
+        let Self { context, seller, .. } = self;
+        if matches!(error, CallError::Auth(AuthError::GrantRefused)) {
+            let noted = async {
+                let mut connection = context.pool.acquire().await?;
+                let reason = "Amazon refused the authorisation";
+                sellers::needs_reauthorisation(&mut connection, seller, reason, context.clock.now()).await
+            };
+            if let Err(database) = noted.await {
+                return database.into();
+            }
+            tracing::warn!(seller.id = %seller.id, "the seller must connect again: Amazon refused the authorisation");
+        }
+        error.into_failure(context.clock.now())
     }
 }
 
@@ -74,20 +86,4 @@ pub(crate) async fn load_seller(context: &Context, id: SellerId) -> Outcome<Opti
             Ok(None)
         }
     }
-}
-
-/// A failure for an error of Amazon's; a refused authorisation is noted at the seller, so that its other jobs rest too.
-pub(crate) async fn amazon_failed(context: &Context, seller: &Seller, error: CallError) -> Failure {
-    if matches!(error, CallError::Auth(AuthError::GrantRefused)) {
-        let noted = async {
-            let mut connection = context.pool.acquire().await?;
-            let reason = "Amazon refused the authorisation";
-            sellers::needs_reauthorisation(&mut connection, seller, reason, context.clock.now()).await
-        };
-        if let Err(database) = noted.await {
-            return database.into();
-        }
-        tracing::warn!(seller.id = %seller.id, "the seller must connect again: Amazon refused the authorisation");
-    }
-    error.into_failure(context.clock.now())
 }

@@ -1,9 +1,10 @@
 //! Fetching pages of a seller's orders and storing them, for the kinds that do so: going on, or back through the history.
 
-use queue::{Failure, Outcome, outbox, outbox::NewJob};
+use queue::{Failure, Outcome, Run, outbox, outbox::NewJob};
 
 use crate::{
     connected::Connected,
+    kinds::plan_review_requests::PlanReviewRequests,
     order_windows::{self, PageSearch},
     sp_api::{CallError, answer::Refusal, orders::OrdersPage},
     store::{
@@ -12,47 +13,52 @@ use crate::{
     },
 };
 
-/// What became of a step.
+/// A page that is stored.
 #[derive(Debug)]
-pub(crate) enum Step {
-    /// A page is stored, and the cursor has moved.
-    Stored {
-        /// Orders on it.
-        seen: usize,
-        /// Orders that were new or changed.
-        stored: u64,
-        /// The cursor now.
-        cursor: Cursor,
-    },
-    /// Amazon no longer takes the page token; the window begins again.
-    BegunAgain,
+pub(crate) struct Stored {
+    /// Orders on it.
+    pub(crate) seen: usize,
+    /// Orders that were new or changed.
+    pub(crate) stored: u64,
+    /// The cursor, which has moved.
+    pub(crate) cursor: Cursor,
 }
 
-/// The orders of one seller, in one direction.
+/// The orders of one seller, in one direction, as one run goes through them.
 pub(crate) struct OrderPages<'a> {
-    pub(crate) connected: &'a Connected<'a>,
+    connected: &'a Connected<'a>,
+    run: &'a Run,
     /// Which cursor moves.
-    pub(crate) data_set: &'static str,
+    data_set: &'static str,
     /// How many calls of the budget are left to others.
-    pub(crate) keep: u64,
+    keep: u64,
+    /// Whether a window has begun again in this run.
+    begun_again: bool,
 }
 
-impl OrderPages<'_> {
-    /// How far it has come; `None` if it has never moved.
-    pub(crate) async fn cursor(&self) -> Outcome<Option<Cursor>> {
-        let mut connection = self.connected.context.pool.acquire().await?;
-        Ok(cursors::load(&mut connection, self.connected.seller.id, self.data_set).await?)
+impl<'a> OrderPages<'a> {
+    /// All that a run needs: which cursor moves, and how many calls of the budget are left to others.
+    pub(crate) const fn new(
+        connected: &'a Connected<'a>,
+        run: &'a Run,
+        data_set: &'static str,
+        keep: u64,
+    ) -> Self {
+        Self { connected, run, data_set, keep, begun_again: false }
     }
 
-    /// Fetches the page and stores it. With the last page of a window, `after_a_window` is enqueued.
-    pub(crate) async fn step(
-        &self,
-        cursor: &Cursor,
-        page: &PageSearch,
-        after_a_window: Option<NewJob>,
-    ) -> Outcome<Step> {
+    /// How far it has come; `fresh` if it has never moved.
+    pub(crate) async fn cursor(&self, fresh: Cursor) -> Outcome<Cursor> {
+        let mut connection = self.connected.context.pool.acquire().await?;
+        let cursor = cursors::load(&mut connection, self.connected.seller.id, self.data_set).await?;
+        Ok(cursor.unwrap_or(fresh))
+    }
+
+    /// Fetches the page and stores it; with the last page of a window, review requests are planned. `None` when Amazon no
+    /// longer takes the page token, and the window begins again.
+    pub(crate) async fn step(&mut self, cursor: &Cursor, page: &PageSearch) -> Outcome<Option<Stored>> {
         match self.fetch(page).await {
-            Ok(answer) => self.save(cursor, page, &answer, after_a_window).await,
+            Ok(answer) => self.save(cursor, page, &answer).await.map(Some),
             Err(error)
                 if page.search.page_token.is_some() && error.refusal() == Some(Refusal::InvalidInput) =>
             {
@@ -61,7 +67,7 @@ impl OrderPages<'_> {
                     "the page token is no longer taken; the window begins again"
                 );
                 self.begin_again(cursor).await?;
-                Ok(Step::BegunAgain)
+                Ok(None)
             }
             Err(error) => Err(self.connected.failed(error).await),
         }
@@ -72,23 +78,21 @@ impl OrderPages<'_> {
         OrdersPage::parse(&answer.body)
     }
 
-    async fn begin_again(&self, cursor: &Cursor) -> Outcome<()> {
+    async fn begin_again(&mut self, cursor: &Cursor) -> Outcome<()> {
         let context = self.connected.context;
         let (seller, now) = (self.connected.seller.id, context.clock.now());
         let mut connection = context.pool.acquire().await?;
         let again = order_windows::begun_again(cursor);
         cursors::advance(&mut connection, seller, self.data_set, cursor, &again, now).await?;
+        // Once is an old token. Twice would go on for ever, and use the budget up.
+        if std::mem::replace(&mut self.begun_again, true) {
+            return Err(Failure::retry("Amazon does not take the page tokens that it gives"));
+        }
         Ok(())
     }
 
     /// Stores the page and moves the cursor in one transaction.
-    async fn save(
-        &self,
-        cursor: &Cursor,
-        page: &PageSearch,
-        answer: &OrdersPage,
-        after_a_window: Option<NewJob>,
-    ) -> Outcome<Step> {
+    async fn save(&self, cursor: &Cursor, page: &PageSearch, answer: &OrdersPage) -> Outcome<Stored> {
         let Connected { context, seller, .. } = self.connected;
         let now = context.clock.now();
         let next = page.moved(cursor, answer.next_token(), now);
@@ -104,10 +108,11 @@ impl OrderPages<'_> {
         if !cursors::advance(&mut transaction, seller.id, self.data_set, cursor, &next, now).await? {
             return Err(Failure::retry("another run moved the cursor meanwhile; this page was not stored"));
         }
-        if let Some(job) = after_a_window.filter(|_| next.window.is_none()) {
-            outbox::enqueue(&mut transaction, &[job], now).await.map_err(Failure::retry)?;
+        if next.window.is_none() {
+            let plan = NewJob::caused_by(&PlanReviewRequests { seller: seller.id }, self.run);
+            outbox::enqueue(&mut transaction, &[plan], now).await.map_err(Failure::retry)?;
         }
         transaction.commit().await?;
-        Ok(Step::Stored { seen: answer.orders.len(), stored, cursor: next.after_moving() })
+        Ok(Stored { seen: answer.orders.len(), stored, cursor: next.after_moving() })
     }
 }

@@ -10,17 +10,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use queue::{
-    Failure, Job, Outcome, Policy, Priority, Run, Schedule, limit::Budget, outbox::NewJob, policy::minutes,
-};
+use queue::{Failure, Job, Outcome, Policy, Priority, Run, Schedule, limit::Budget, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
     connected::{Connected, NOT_CONNECTED},
     context::Context,
-    kinds::plan_review_requests::PlanReviewRequests,
-    order_pages::{OrderPages, Step},
+    order_pages::{OrderPages, Stored},
     order_windows,
     sp_api::{Operation, budgets::budget},
     store::{
@@ -83,32 +80,23 @@ impl Job for BackfillOrders {
         let Some(connected) = Connected::open(context, self.seller, run).await? else {
             return Ok(Backfilled { skipped: Some(NOT_CONNECTED), ..report });
         };
-        let pages = OrderPages { connected: &connected, data_set: cursors::ORDER_HISTORY, keep: KEEP };
-        let mut begun_again = false;
+        let mut pages = OrderPages::new(&connected, run, cursors::ORDER_HISTORY, KEEP);
         loop {
             if run.signals.asked_to_stop() {
                 return Err(Failure::cancel("asked to stop between two pages"));
             }
             let now = context.clock.now();
-            let cursor = pages.cursor().await?.unwrap_or_else(|| order_windows::fresh(now));
+            let cursor = pages.cursor(order_windows::fresh(now)).await?;
             tell(run, &cursor, &connected.seller);
             let marketplaces = &connected.seller.marketplace_ids;
             let Some(page) = order_windows::next_page_back(&cursor, marketplaces, now) else {
                 report.stored_from = Some(cursor.reached);
                 return Ok(report);
             };
-            let review_requests = NewJob::caused_by(&PlanReviewRequests { seller: self.seller }, run);
-            match pages.step(&cursor, &page, Some(review_requests)).await? {
-                Step::BegunAgain if begun_again => {
-                    return Err(Failure::retry("Amazon does not take the page tokens that it gives"));
-                }
-                Step::BegunAgain => begun_again = true,
-                Step::Stored { seen, stored, .. } => {
-                    report.pages += 1;
-                    report.orders_seen += seen;
-                    report.orders_stored += stored;
-                }
-            }
+            let Some(Stored { seen, stored, .. }) = pages.step(&cursor, &page).await? else { continue };
+            report.pages += 1;
+            report.orders_seen += seen;
+            report.orders_stored += stored;
         }
     }
 
@@ -205,6 +193,22 @@ mod tests {
         assert_eq!(report.orders_seen, 0);
         shop.execute("update sellers set state = 'disconnected'").await;
         assert_eq!(backfill(&shop).await.expect("nothing to do").skipped, Some(NOT_CONNECTED));
+    }
+
+    /// Amazon refuses a page whose filters are not those of the first one.
+    #[tokio::test]
+    async fn a_history_that_begins_anew_has_the_same_filters_on_all_its_pages() {
+        let shop = Shop::with_orders(600).await;
+        let [first, ..] = &shop.account.marketplace_ids[..] else { panic!("it sells somewhere") };
+        shop.connect_with(&shop.account.refresh_token, std::slice::from_ref(first)).await;
+        backfill(&shop).await.expect("nothing is wrong");
+        shop.reconnect(&shop.account.refresh_token).await;
+        backfill(&shop).await.expect("nothing is wrong");
+        shop.assert_all_stored().await;
+        let refused = shop.calls_of(SEARCH).into_iter().filter(|call| call.status == Some(400)).count();
+        assert_eq!(refused, 0);
+        let goes_on = shop.calls_of(SEARCH).iter().any(|call| call.query.contains("paginationToken"));
+        assert!(goes_on, "a window has several pages");
     }
 
     #[tokio::test]

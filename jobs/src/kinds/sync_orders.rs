@@ -8,17 +8,14 @@
 //! In dead letters: deploy/runbooks/sync_orders.md.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{
-    Failure, Job, Outcome, Policy, Run, Schedule, Unique, limit::Budget, outbox::NewJob, policy::minutes,
-};
+use queue::{Job, Outcome, Policy, Run, Schedule, Unique, limit::Budget, outbox::NewJob, policy::minutes};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use crate::{
     connected::{AMAZONS, Connected, NOT_CONNECTED},
     context::Context,
-    kinds::plan_review_requests::PlanReviewRequests,
-    order_pages::{OrderPages, Step},
+    order_pages::{OrderPages, Stored},
     order_windows,
     sp_api::{Operation, budgets::budget},
     store::{
@@ -94,30 +91,19 @@ impl Job for SyncOrders {
         let Some(connected) = Connected::open(context, self.seller, run).await? else {
             return Ok(Synced { skipped: Some(NOT_CONNECTED), ..synced });
         };
-        let pages = OrderPages { connected: &connected, data_set: cursors::ORDERS, keep: 0 };
+        let mut pages = OrderPages::new(&connected, run, cursors::ORDERS, 0);
         let until = context.clock.now() - order_windows::NOT_YET_TOLD;
-        let mut begun_again = false;
         loop {
-            let fresh = || order_windows::fresh(connected.seller.connected_at);
-            let cursor = pages.cursor().await?.unwrap_or_else(fresh);
+            let cursor = pages.cursor(order_windows::fresh(connected.seller.connected_at)).await?;
             let marketplaces = &connected.seller.marketplace_ids;
             let page = order_windows::next_page(&cursor, marketplaces, context.clock.now());
-            let review_requests = NewJob::caused_by(&PlanReviewRequests { seller: self.seller }, run);
-            match pages.step(&cursor, &page, Some(review_requests)).await? {
-                // Once is an old token. Twice would go on for ever, and use the budget up.
-                Step::BegunAgain if begun_again => {
-                    return Err(Failure::retry("Amazon does not take the page tokens that it gives"));
-                }
-                Step::BegunAgain => begun_again = true,
-                Step::Stored { seen, stored, cursor } => {
-                    synced.pages += 1;
-                    synced.orders_seen += seen;
-                    synced.orders_stored += stored;
-                    if cursor.window.is_none() && cursor.reached >= until - LATE_ENOUGH {
-                        synced.synced_until = Some(cursor.reached);
-                        return Ok(synced);
-                    }
-                }
+            let Some(Stored { seen, stored, cursor }) = pages.step(&cursor, &page).await? else { continue };
+            synced.pages += 1;
+            synced.orders_seen += seen;
+            synced.orders_stored += stored;
+            if cursor.window.is_none() && cursor.reached >= until - LATE_ENOUGH {
+                synced.synced_until = Some(cursor.reached);
+                return Ok(synced);
             }
         }
     }
