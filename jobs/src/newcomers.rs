@@ -32,7 +32,13 @@ pub async fn first_syncs(
     cause: Cause,
     now: DateTime<Utc>,
 ) -> Result<(), EnqueueError> {
-    let jobs = [
+    outbox::enqueue(connection, &first_jobs(seller, cause, now), now).await.map(drop)
+}
+
+/// What [`first_syncs`] enqueues.
+#[must_use]
+pub fn first_jobs(seller: SellerId, cause: Cause, now: DateTime<Utc>) -> [NewJob; 7] {
+    [
         NewJob::of(&SyncParticipations { seller }, cause),
         // Where no queue is configured it finds nothing to do: workers know that, whoever connects a seller may not.
         NewJob::of(&SubscribeNotifications { seller }, cause),
@@ -41,8 +47,7 @@ pub async fn first_syncs(
         NewJob::of(&SyncInventory { seller }, cause),
         NewJob::of(&SyncListings { seller }, cause),
         NewJob::of(&SyncPerformance { seller }, cause).due_at(now + AFTER_FIRST_ORDERS),
-    ];
-    outbox::enqueue(connection, &jobs, now).await.map(drop)
+    ]
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use jobs::{
         sync_inventory::SyncInventory, sync_listings::SyncListings, sync_orders::SyncOrders,
         sync_participations::SyncParticipations, sync_performance::SyncPerformance,
     },
+    newcomers,
     sp_api::permits::Permits,
     store::sellers::SellerId,
 };
@@ -178,15 +179,7 @@ impl Office {
             if let Ok(wait) = (connected_at - self.clock.now()).to_std() {
                 tokio::time::sleep(wait).await;
             }
-            let first = [
-                NewJob::of(&SyncParticipations { seller }, Cause::Cli),
-                NewJob::of(&SyncOrders { seller }, Cause::Cli),
-                NewJob::of(&BackfillOrders { seller }, Cause::Cli),
-                NewJob::of(&SyncInventory { seller }, Cause::Cli),
-                NewJob::of(&SyncListings { seller }, Cause::Cli),
-                NewJob::of(&SyncPerformance { seller }, Cause::Cli),
-            ];
-            for job in first {
+            for job in newcomers::first_jobs(seller, Cause::Cli, connected_at) {
                 self.enqueue(job).await;
             }
         }
