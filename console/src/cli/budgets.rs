@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use jobs::store::sellers::SellerId;
-use queue::limit::Budgets as All;
+use queue::limit::{Budgets as All, Level};
 use serde_json::json;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::ops::{
 /// Show how many calls each seller has at Amazon now, and when the next one is free. Asking takes none. All moments are UTC.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo budgets\n  amzigo budgets --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10\n\nA rate is what Amazon documents, until Amazon itself has named another one: that is believed for a day."
+    after_help = "Examples:\n  amzigo budgets\n  amzigo budgets --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10\n\nA rate is what Amazon documents, until Amazon itself has named another one: that is believed for a day. Where Amazon refuses calls again and again, another application uses the seller's quota too: then a part of the rate is used for an hour."
 )]
 pub(super) struct Budgets {
     /// Only this seller's; needed when many are connected.
@@ -63,7 +63,16 @@ impl Budgets {
 }
 
 fn table(seen: &[SellerBudget], now: DateTime<Utc>) -> String {
-    let headings = ["seller", "operation", "calls now", "per second", "told until", "next free", "set aside"];
+    let headings = [
+        "seller",
+        "operation",
+        "calls now",
+        "per second",
+        "told until",
+        "used of it",
+        "next free",
+        "set aside",
+    ];
     let mut table = answer::table(&headings);
     for budget in seen {
         let next = if budget.level.next_free_at <= now {
@@ -78,9 +87,24 @@ fn table(seen: &[SellerBudget], now: DateTime<Utc>) -> String {
             answer::text(&format!("{} of {}", budget.level.calls, budget.level.burst)),
             answer::text(&budget.level.rate.to_string()),
             answer::text(&told),
+            answer::text(&share(&budget.level)),
             answer::text(&next),
             answer::text(&budget.level.set_aside.to_string()),
         ]);
     }
     table.trim_fmt()
+}
+
+/// The part of the rate that is used; less than all while another application uses the seller's quota too.
+fn share(level: &Level) -> String {
+    level.shared_until.map_or_else(
+        || "all".to_owned(),
+        |until| {
+            format!(
+                "{:.0} % until {}: somebody else uses the rest",
+                level.share * 100.0,
+                answer::moment(until)
+            )
+        },
+    )
 }

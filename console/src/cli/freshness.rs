@@ -26,7 +26,7 @@ impl Data {
     pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
-        let found = freshness::of(&mut connection, self.seller).await?;
+        let found = freshness::of(&mut connection, self.seller, i64::MAX).await?;
         if let (Some(seller), true) = (self.seller, found.is_empty()) {
             return Err(Stop::refused(anyhow::anyhow!(
                 "there is no seller {seller}; `amzigo sellers list` shows them"

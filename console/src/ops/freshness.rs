@@ -30,13 +30,14 @@ pub struct Freshness {
     pub review_requests_sent: i64,
 }
 
-/// How fresh the data are of one seller, or of all.
+/// How fresh the data are of one seller, or of all, at most `most`.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn of(
     connection: &mut PgConnection,
     only: Option<SellerId>,
+    most: i64,
 ) -> Result<Vec<Freshness>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
@@ -51,9 +52,10 @@ pub async fn of(
                 and (state = 'sending' or next_check_at is not null)) as "open!",
             (select count(*) from review_requests r where r.seller_id = s.id
                 and state in ('sent', 'sent_probably')) as "sent!"
-        from sellers s where $1::uuid is null or s.id = $1 order by s.id
+        from sellers s where $1::uuid is null or s.id = $1 order by s.id limit $2
         "#,
         only.map(|seller| seller.0),
+        most,
     )
     .fetch_all(connection)
     .await?;

@@ -16,10 +16,12 @@ use crate::{
 
 /// More sellers than this are not listed on one page.
 const MOST: usize = 500;
+/// One more than that, which shows that there are more.
+const ASKED_FOR: i64 = 501;
 
 pub(super) async fn page(State(console): State<Console>) -> Result<Html<String>, Problem> {
     let mut connection = console.pool.acquire().await?;
-    let found = freshness::of(&mut connection, None).await?;
+    let found = freshness::of(&mut connection, None, ASKED_FOR).await?;
     let now = console.engine.clock().now();
     let content = html! {
         h1 { "Sellers" }
@@ -29,7 +31,7 @@ pub(super) async fn page(State(console): State<Console>) -> Result<Html<String>,
         } @else {
             (table(&found[..found.len().min(MOST)], now))
             @if found.len() > MOST {
-                p { "… and " (found.len() - MOST) " more: " code { "amzigo sellers data" } }
+                p { "These are the first " (MOST) "; all: " code { "amzigo sellers data" } }
             }
         }
     };

@@ -1,10 +1,11 @@
 //! Budgets as people look at them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use jobs::sp_api::{Operation, budgets::budget};
 use queue::limit::{Budgets, Grant};
-use runtime::clock::SystemClock;
+use runtime::clock::{Clock, FakeClock, SystemClock};
 use serde_json::json;
 
 use crate::deployment::{Deployment, SELLER};
@@ -41,6 +42,26 @@ async fn what_is_used_told_and_set_aside_is_shown() {
     assert!(table.contains("0 of 19") && table.contains("(documented)"), "{table}");
     let unknown = deployment.run(&["budgets", "--seller", SELLER]);
     assert!(unknown.error(3).contains("there is no seller"), "{}", unknown.err);
+}
+
+#[tokio::test]
+async fn a_quota_that_another_application_uses_too_is_visible() {
+    let deployment = Deployment::new().await;
+    let seller = deployment.amzigo.seller();
+    let search = budget(seller.parse().expect("an id"), Operation::SearchOrders);
+    let clock = FakeClock::at(SystemClock.now() - TimeDelta::seconds(90));
+    let budgets = Budgets::new(deployment.redis.redis.clone(), Arc::new(clock.clone()));
+    budgets.drain(&search).await.expect("Redis is there");
+    assert!(
+        !deployment.does(&["budgets", "--seller", &seller]).contains("somebody else"),
+        "once may be chance"
+    );
+    clock.advance(Duration::from_secs(60));
+    budgets.drain(&search).await.expect("Redis is there");
+    let table = deployment.does(&["budgets", "--seller", &seller]);
+    let line = table.lines().find(|line| line.contains("75 % until")).unwrap_or_default();
+    assert!(line.contains("searchOrders"), "{table}");
+    assert_eq!(table.matches("75 %").count(), 1, "{table}");
 }
 
 #[tokio::test]
