@@ -130,10 +130,9 @@ impl Stage {
         Ok(orders.into_iter().collect())
     }
 
-    /// Kills the worker in mid-job, as `kill -9` does; what it was saying to Postgres ends with it.
+    /// Kills the worker in mid-job, as `kill -9` does; what it was saying to Postgres ends with it. Returns the jobs that it
+    /// leaves behind: those that still run when nobody is there to end them.
     async fn kill(&self, worker: Process) -> anyhow::Result<BTreeSet<String>> {
-        let orphans = self.scene.jobs_in(&["running"]).await?;
-        ensure!(!orphans.is_empty(), "the worker was to be killed in mid-job");
         worker.kill()?;
         // A server only notices that a client is gone when it speaks to it; a statement that waits would still be done.
         sqlx::query(TERMINATE).execute(&self.scene.system.pool).await?;
@@ -141,6 +140,8 @@ impl Stage {
             Ok(sqlx::query_scalar::<_, i64>(WAITING).bind("").fetch_one(&self.scene.system.pool).await? == 0)
         })
         .await?;
+        let orphans = self.scene.jobs_in(&["running"]).await?;
+        ensure!(!orphans.is_empty(), "the worker was to be killed in mid-job");
         Ok(orphans)
     }
 
@@ -199,7 +200,7 @@ const OUTCOME: &str = "coalesce($5, r.request_id)";
 #[tokio::test]
 async fn killed_before_the_note_while_amazon_is_asked() -> anyhow::Result<()> {
     let mut stage = Stage::set("killed_before_the_note").await?;
-    stage.script(OFFERS, Fault::Hang, 1).await?;
+    stage.script(OFFERS, Fault::Hang, 0).await?;
     let worker = stage.worker().await?;
     stage.until_struck(OFFERS, Fault::Hang).await?;
     let orphans = stage.kill(worker).await?;
