@@ -5,15 +5,26 @@ use std::net::SocketAddr;
 use runtime::env::{EnvError, Environment, Variable};
 use thiserror::Error;
 
+use crate::origin::Origin;
+
 /// The variables that only the console reads.
-pub const VARIABLES: &[Variable] = &[LISTEN];
+pub const VARIABLES: &[Variable] = &[LISTEN, ORIGIN];
 
 /// Where the pages are.
 pub const LISTEN: Variable = Variable {
     name: "AMZIGO_CONSOLE_LISTEN",
-    doc: "Loopback address of the console's pages, /livez, /readyz and /metrics; port 0 picks a free one.",
+    doc: "Address of the console's pages, /livez, /readyz and /metrics; port 0 picks a free one. Others than loopback need AMZIGO_CONSOLE_ORIGIN.",
     default: Some("127.0.0.1:8480"),
     example: "127.0.0.1:8480",
+    secret: false,
+};
+
+/// Where browsers find the pages.
+pub const ORIGIN: Variable = Variable {
+    name: "AMZIGO_CONSOLE_ORIGIN",
+    doc: "Where browsers find the console, through a proxy that ends TLS and leaves Host and Origin as they are. Without it: http://localhost and the port.",
+    default: None,
+    example: "https://console.example",
     secret: false,
 };
 
@@ -23,24 +34,42 @@ pub enum ListenError {
     /// The setting is not an address.
     #[error(transparent)]
     Setting(#[from] EnvError),
-    /// Others than this host could reach it.
+    /// Others could read what passes.
     #[error(
-        "the console does not listen on {0}: its pages have no sign-in yet, so only this host may reach them; \
-         use a loopback address as 127.0.0.1:8480, and from elsewhere an SSH tunnel to it"
+        "the console does not listen on {0}: others could read what passes. Set AMZIGO_CONSOLE_ORIGIN to the https:// \
+         address of a proxy before it, or use a loopback address as 127.0.0.1:8480 and an SSH tunnel"
     )]
     NotLoopback(SocketAddr),
+}
+
+/// Where to listen, and where browsers find that.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// To listen on.
+    pub address: SocketAddr,
+    /// As browsers have it; `None` is this host, at the port that is listened on.
+    pub origin: Option<Origin>,
 }
 
 /// The address to listen on: the one given, else the environment's, else the default.
 ///
 /// # Errors
-/// When it is not an address, or not one of this host alone.
-pub fn listen(given: Option<SocketAddr>, environment: &dyn Environment) -> Result<SocketAddr, ListenError> {
+/// When a setting cannot be read, or others than this host could reach the address and browsers would come unencrypted.
+pub fn listen(given: Option<SocketAddr>, environment: &dyn Environment) -> Result<Listen, ListenError> {
     let address = match given {
         Some(address) => address,
         None => LISTEN.parse(environment)?,
     };
-    if address.ip().is_loopback() { Ok(address) } else { Err(ListenError::NotLoopback(address)) }
+    let origin = match environment.get(ORIGIN.name) {
+        Some(_) => Some(ORIGIN.parse::<Origin>(environment)?),
+        None => None,
+    };
+    let encrypted = origin.as_ref().is_some_and(|origin| !origin.is_this_host());
+    if address.ip().is_loopback() || encrypted {
+        Ok(Listen { address, origin })
+    } else {
+        Err(ListenError::NotLoopback(address))
+    }
 }
 
 #[cfg(test)]
@@ -50,15 +79,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flag_wins_over_the_environment_and_both_must_be_loopback() {
+    fn the_flag_wins_over_the_environment_and_others_come_encrypted() {
         let nothing = HashMap::new();
         let everywhere = HashMap::from([(LISTEN.name, "0.0.0.0:8480".to_owned())]);
         let local = "127.0.0.1:9".parse().expect("an address");
-        assert_eq!(listen(None, &nothing).expect("the default").to_string(), "127.0.0.1:8480");
-        assert_eq!(listen(Some(local), &everywhere).expect("the flag"), local);
+        let address =
+            |given, environment: &HashMap<_, _>| listen(given, environment).map(|listen| listen.address);
+        assert_eq!(address(None, &nothing).expect("the default").to_string(), "127.0.0.1:8480");
+        assert_eq!(address(Some(local), &everywhere).expect("the flag"), local);
         let six = "[::1]:1".parse().expect("an address");
-        assert_eq!(listen(Some(six), &nothing).expect("loopback too"), six);
+        assert_eq!(address(Some(six), &nothing).expect("loopback too"), six);
         assert!(matches!(listen(None, &everywhere), Err(ListenError::NotLoopback(_))));
+        let mut behind_a_proxy = everywhere;
+        behind_a_proxy.insert(ORIGIN.name, "https://console.example".to_owned());
+        let listens = listen(None, &behind_a_proxy).expect("a proxy ends TLS");
+        assert_eq!(listens.origin.map(|origin| origin.ascii()), Some("https://console.example".to_owned()));
+        behind_a_proxy.insert(ORIGIN.name, "http://localhost:8480".to_owned());
+        assert!(matches!(listen(None, &behind_a_proxy), Err(ListenError::NotLoopback(_))));
+        behind_a_proxy.insert(ORIGIN.name, "http://console.example".to_owned());
+        assert!(matches!(listen(None, &behind_a_proxy), Err(ListenError::Setting(_))));
     }
 
     #[test]

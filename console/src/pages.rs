@@ -1,13 +1,14 @@
-//! Read-only pages about queues and jobs, for people in a browser, beside health and metrics for machines.
+//! Pages about queues and jobs, for people in a browser, beside health and metrics for machines.
 //!
 //! They work without scripts; a few lines of our own keep them fresh and add the reader's own time. Nothing on them is
-//! anything but ids and what our own programs wrote, and all of it is escaped. There is no sign-in yet, so only this host
-//! may ask: see [`guard`].
+//! anything but ids and what our own programs wrote, and all of it is escaped. Who may see and do what is said with each
+//! route in [`routes`].
 
+mod acting;
 mod amazon;
 mod assets;
 mod gauges;
-mod guard;
+mod headers;
 mod job;
 mod layout;
 mod list;
@@ -16,34 +17,49 @@ mod parts;
 mod problem;
 mod sellers;
 
-use axum::{Router, middleware, routing::get};
-use queue::Engine;
+use axum::{Router, middleware};
 use runtime::health::Health;
-use sqlx::PgPool;
 
-/// What the pages read from. Cloning is cheap.
-#[derive(Debug, Clone)]
-pub struct Console {
-    /// The memory.
-    pub pool: PgPool,
-    /// The queues in Redis, and the time.
-    pub engine: Engine,
+pub use self::problem::Problem;
+use crate::{
+    access::{self, Rule},
+    auth::Permission,
+    console::Console,
+    routes::{Route, Routes},
+};
+
+/// Every page, with the rule of each.
+fn routes(console: &Console) -> Routes {
+    let view = Rule::Staff(Permission::View);
+    let operate = Rule::Staff(Permission::Operate);
+    let routes = Routes::new(console.clone())
+        .get("/", view, overview::page)
+        .get("/jobs", view, list::page)
+        .get("/jobs/{id}", view, job::page)
+        .post("/jobs/{id}/requeue", operate, job::requeue)
+        .post("/jobs/{id}/discard", operate, job::discard)
+        .get("/sellers", view, sellers::page)
+        .get("/amazon", view, amazon::page);
+    assets::add(routes)
 }
 
-/// All routes: `/`, `/jobs`, `/jobs/{id}`, `/sellers`, `/amazon`, the files they need, `/livez`, `/readyz` and `/metrics`.
+/// What [`router`] answers, as it was declared, without health and metrics.
+#[must_use]
+pub fn declared(console: &Console) -> Vec<Route> {
+    routes(console).list().to_vec()
+}
+
+/// All pages, the files they need, `/livez`, `/readyz` and `/metrics`. To be served with the peers' addresses.
 pub fn router(console: Console, health: Health) -> Router {
     gauges::describe();
     let fresh_gauges = middleware::from_fn_with_state(console.clone(), gauges::refresh);
-    Router::new()
-        .route("/", get(overview::page))
-        .route("/jobs", get(list::page))
-        .route("/jobs/{id}", get(job::page))
-        .route("/sellers", get(sellers::page))
-        .route("/amazon", get(amazon::page))
+    let this_host = access::Gate { console: console.clone(), rule: Rule::ThisHost };
+    let machines =
+        health.router().layer(fresh_gauges).layer(middleware::from_fn_with_state(this_host, access::hold));
+    routes(&console)
+        .into_router()
+        .merge(machines)
         .fallback(problem::no_such_page)
-        .with_state(console)
-        .merge(assets::router())
-        .merge(health.router().layer(fresh_gauges))
-        .layer(middleware::from_fn(guard::headers))
-        .layer(middleware::from_fn(guard::only_this_host))
+        .layer(middleware::from_fn(headers::headers))
+        .layer(middleware::from_fn_with_state(console, access::only_our_names))
 }

@@ -19,15 +19,17 @@ use tokio::net::TcpListener;
 
 use super::{answer::Answers, database, stop::Stop};
 use crate::{
-    config::{self, ListenError},
-    pages::{self, Console},
+    config::{self, Listen, ListenError},
+    console::Console,
+    origin::Origin,
+    pages,
 };
 
-/// Serve the pages, /livez, /readyz and /metrics on a loopback address. The first line on standard output is
-/// {"address":"…"}.
+/// Serve the pages, /livez, /readyz and /metrics. The first line on standard output is {"address":"…","open":"…"}: where it
+/// listens, and what to open in a browser.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n\nThere is no sign-in yet: an address that others could reach is refused. From elsewhere, use an SSH tunnel."
+    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n\nAn address that others could reach needs AMZIGO_CONSOLE_ORIGIN, the https:// address of a proxy before it; else use an SSH tunnel."
 )]
 pub(super) struct Serve {
     /// Where to listen; port 0 picks a free one. Without it, AMZIGO_CONSOLE_LISTEN holds.
@@ -41,10 +43,11 @@ const GRACE: Duration = Duration::from_secs(5);
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Stop> {
         let environment = ProcessEnvironment;
-        let address = config::listen(self.listen, &environment).map_err(|error| match error {
-            ListenError::Setting(error) => Stop::usage(error),
-            refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
-        })?;
+        let Listen { address, origin } =
+            config::listen(self.listen, &environment).map_err(|error| match error {
+                ListenError::Setting(error) => Stop::usage(error),
+                refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
+            })?;
         let telemetry = telemetry::start(&environment)?;
         let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
         let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
@@ -59,15 +62,18 @@ impl Serve {
             redis: redis.clone(),
             stopping: shutdown.soft.clone(),
         };
-        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)) };
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("could not listen on {address}; is another console running? `--listen 127.0.0.1:0` takes a free port")
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
-        (Answers { json: false }).give(&json!({ "address": address }), ToString::to_string)?;
+        let origin = Arc::new(origin.unwrap_or_else(|| Origin::of_this_host(address)));
+        (Answers { json: false })
+            .give(&json!({ "address": address, "open": origin.ascii() }), ToString::to_string)?;
+        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin };
         tracing::info!(listen.address = %address, "the console serves its pages");
-        let served = axum::serve(listener, pages::router(console, health))
-            .with_graceful_shutdown(shutdown.soft.clone().cancelled_owned());
+        let service = pages::router(console, health).into_make_service_with_connect_info::<SocketAddr>();
+        let served =
+            axum::serve(listener, service).with_graceful_shutdown(shutdown.soft.clone().cancelled_owned());
         tokio::select! {
             ended = served => Ok(ended.context("the server ended")?),
             () = shutdown.hard.cancelled() => Ok(()),

@@ -7,9 +7,12 @@ use jobs::sp_api::{
 };
 use maud::html;
 
-use crate::pages::layout::{self, Place};
+use crate::{
+    auth::Person,
+    pages::layout::{self, Frame, Place},
+};
 
-pub(super) async fn page() -> Html<String> {
+pub(super) async fn page(person: Person) -> Html<String> {
     let content = html! {
         h1 { "What we call at Amazon, and why" }
         p {
@@ -54,5 +57,6 @@ pub(super) async fn page() -> Html<String> {
             code { "amzigo budgets" } " shows what is in force."
         }
     };
-    layout::page("Amazon", Place::Amazon, None, &content)
+    let frame = Frame { title: "Amazon", place: Place::Amazon, now: None, person: Some(&person) };
+    layout::page(&frame, &content)
 }

@@ -24,7 +24,8 @@ function showLocalTimes() {
 function readerIsBusy() {
   const focused = document.activeElement;
   const selection = document.getSelection();
-  return (focused && focused.matches("input, select")) || (selection && !selection.isCollapsed);
+  if (document.querySelector("main details.act[open]")) return true;
+  return (focused && focused.matches("input, select, textarea")) || (selection && !selection.isCollapsed);
 }
 
 function exchange(html) {
@@ -54,5 +55,17 @@ async function refresh() {
   }
 }
 
+// What the last form did is told once, by a cookie that only this page reads.
+function showNotice() {
+  const name = "__Host-notice=";
+  const found = document.cookie.split("; ").find((cookie) => cookie.startsWith(name));
+  if (!found) return;
+  document.cookie = name + "; Max-Age=0; Path=/; Secure; SameSite=Strict";
+  const notice = document.querySelector("#notice");
+  notice.textContent = decodeURIComponent(found.slice(name.length).replaceAll("+", " "));
+  notice.hidden = false;
+}
+
+showNotice();
 showLocalTimes();
 setTimeout(refresh, EVERY_MS);

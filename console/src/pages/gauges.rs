@@ -16,8 +16,8 @@ use queue::watch;
 use sqlx::PgConnection;
 
 use crate::{
+    console::Console,
     ops::counts::{self, COUNTED},
-    pages::Console,
 };
 
 /// How near the end of an authorisation is that is counted.

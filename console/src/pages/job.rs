@@ -4,22 +4,27 @@ use std::time::Duration;
 
 use axum::{
     extract::{Path, State},
-    response::Html,
+    response::{Html, Response},
 };
 use maud::{Markup, html};
 use queue::{Engine, JobId, State as JobState, failure, progress::Progress};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::{
+    auth::{Permission, Person},
+    console::Console,
     ops::{
+        Act,
+        dead::{self, Change},
         deadlines::JobDeadline,
         explain::{self, Explained},
         jobs::{self, CancelRequest, JobRecord},
     },
     pages::{
-        Console,
-        layout::{self, Place},
+        acting::{self, Acting},
+        layout::{self, Frame, Place},
         parts,
         problem::Problem,
     },
@@ -27,6 +32,7 @@ use crate::{
 
 pub(super) async fn page(
     State(console): State<Console>,
+    person: Person,
     Path(id): Path<String>,
 ) -> Result<Html<String>, Problem> {
     let id: JobId = id.parse().map_err(Problem::Address)?;
@@ -40,7 +46,44 @@ pub(super) async fn page(
         None => why(&mut connection, &console.engine, id).await,
     };
     let title = format!("{} {id}", job.kind);
-    Ok(layout::page(&title, Place::Jobs, Some(now), &content(&job, &why)))
+    let frame = Frame { title: &title, place: Place::Jobs, now: Some(now), person: Some(&person) };
+    Ok(layout::page(&frame, &content(&job, &why, &person)))
+}
+
+pub(super) async fn requeue(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    Acting { act, form: Nothing {} }: Acting<Nothing>,
+) -> Result<Response, Problem> {
+    decide(&console, &id, Change::Requeue, &act).await
+}
+
+pub(super) async fn discard(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    Acting { act, form: Nothing {} }: Acting<Nothing>,
+) -> Result<Response, Problem> {
+    decide(&console, &id, Change::Discard, &act).await
+}
+
+/// A form of nothing but its reason.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nothing {}
+
+async fn decide(console: &Console, id: &str, change: Change, act: &Act) -> Result<Response, Problem> {
+    let id: JobId = id.parse().map_err(Problem::Address)?;
+    let mut connection = console.pool.acquire().await?;
+    let changed = dead::change(&mut connection, change, &[id], act, console.now()).await?;
+    match changed.refused.into_iter().next() {
+        Some(refused) => Err(Problem::Conflict(refused.why)),
+        None => Ok(acting::done(
+            &format!("/jobs/{id}"),
+            match change {
+                Change::Requeue => "Requeued: it runs again with all its attempts.",
+                Change::Discard => "Discarded: it stays in the ledger as cancelled.",
+            },
+        )),
+    }
 }
 
 /// Longest wait for Redis before the page is shown without it.
@@ -57,15 +100,14 @@ async fn why(connection: &mut PgConnection, engine: &Engine, id: JobId) -> Resul
     }
 }
 
-fn content(job: &JobRecord, why: &Result<Vec<Explained>, String>) -> Markup {
+fn content(job: &JobRecord, why: &Result<Vec<Explained>, String>, person: &Person) -> Markup {
     html! {
         h1 { (job.kind) " " (parts::state(&job.state)) }
         p.id.whole { (job.id) }
-        @if job.state == JobState::Dead.name() {
-            p.hint {
-                "To run it again: " code { "amzigo dead requeue " (job.id) " --reason \"…\"" }
-                br;
-                "To give it up: " code { "amzigo dead discard " (job.id) " --reason \"…\"" }
+        @if job.state == JobState::Dead.name() && person.may(Permission::Operate) {
+            div.acts {
+                (acting::act(person, &format!("/jobs/{}/requeue", job.id), "Requeue", false, &html! {}))
+                (acting::act(person, &format!("/jobs/{}/discard", job.id), "Discard", true, &html! {}))
             }
         }
         @if let Some(told) = &job.progress { (progress(told)) }

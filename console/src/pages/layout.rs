@@ -4,6 +4,8 @@ use axum::response::Html;
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
+use crate::auth::{Permission, Person};
+
 /// Which entry of the navigation a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -15,11 +17,33 @@ pub(super) enum Place {
     Nowhere,
 }
 
-/// A whole page. `now` is shown as its age; without one, the page does not say.
-pub(super) fn page(title: &str, place: Place, now: Option<DateTime<Utc>>, content: &Markup) -> Html<String> {
-    let entry = |of: Place, href: &str, name: &str| {
-        html! { a href=(href) aria-current=[(of == place).then_some("page")] { (name) } }
-    };
+/// An entry of the navigation, and who needs it.
+struct Entry(Place, &'static str, &'static str, Permission);
+
+/// In the order they are shown.
+const ENTRIES: [Entry; 5] = [
+    Entry(Place::Overview, "/", "Overview", Permission::View),
+    Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
+    Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
+    Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
+    Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
+];
+
+/// What a page says about itself.
+pub(super) struct Frame<'p> {
+    /// Its name.
+    pub(super) title: &'p str,
+    /// Where it belongs.
+    pub(super) place: Place,
+    /// When it was read: shown as its age.
+    pub(super) now: Option<DateTime<Utc>>,
+    /// Who reads it.
+    pub(super) person: Option<&'p Person>,
+}
+
+/// A whole page.
+pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
+    let may = |permission| frame.person.is_some_and(|person| person.may(permission));
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,7 +51,7 @@ pub(super) fn page(title: &str, place: Place, now: Option<DateTime<Utc>>, conten
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · Amzigo" }
+                title { (frame.title) " · Amzigo" }
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/console.css";
                 script src="/console.js" defer {}
@@ -37,14 +61,16 @@ pub(super) fn page(title: &str, place: Place, now: Option<DateTime<Utc>>, conten
                 header {
                     span.brand { "Amzigo" }
                     nav aria-label="Pages" {
-                        (entry(Place::Overview, "/", "Overview"))
-                        (entry(Place::Jobs, "/jobs", "Jobs"))
-                        (entry(Place::Dead, "/jobs?state=dead", "Dead letters"))
-                        (entry(Place::Sellers, "/sellers", "Sellers"))
-                        (entry(Place::Amazon, "/amazon", "Amazon"))
+                        @for Entry(place, href, name, permission) in ENTRIES {
+                            @if may(permission) {
+                                a href=(href) aria-current=[(place == frame.place).then_some("page")] { (name) }
+                            }
+                        }
                     }
-                    span #freshness { @if let Some(now) = now { (now.format("%H:%M:%S UTC")) } }
+                    span #freshness { @if let Some(now) = frame.now { (now.format("%H:%M:%S UTC")) } }
+                    @if let Some(person) = frame.person { span.person { (person.name) } }
                 }
+                p #notice role="status" hidden {}
                 main #content tabindex="-1" { (content) }
             }
         }

@@ -11,10 +11,11 @@ use queue::{Queue, State as JobState};
 use serde::Deserialize;
 
 use crate::{
+    auth::Person,
+    console::Console,
     ops::jobs::{self, Filter, JobLine, Page},
     pages::{
-        Console,
-        layout::{self, Place},
+        layout::{self, Frame, Place},
         parts,
         problem::Problem,
     },
@@ -63,6 +64,7 @@ fn some(text: &str) -> Option<&str> {
 
 pub(super) async fn page(
     State(console): State<Console>,
+    person: Person,
     Query(filters): Query<Filters>,
 ) -> Result<Html<String>, Problem> {
     let filter = filters.understood().map_err(Problem::Address)?;
@@ -76,7 +78,8 @@ pub(super) async fn page(
         (form(&filters))
         (results(&filters, &found, now))
     };
-    Ok(layout::page(title, place, Some(now), &content))
+    let frame = Frame { title, place, now: Some(now), person: Some(&person) };
+    Ok(layout::page(&frame, &content))
 }
 
 fn form(filters: &Filters) -> Markup {

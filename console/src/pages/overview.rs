@@ -5,6 +5,8 @@ use maud::{Markup, html};
 use queue::{State as JobState, dead::DeadLetter, deadline::Level};
 
 use crate::{
+    auth::Person,
+    console::Console,
     ops::{
         batches::{MOST_COUNTED, OpenBatch},
         controls::{Control, Setting},
@@ -12,17 +14,18 @@ use crate::{
         overview::{self, FinishedJob, Overview, Problem as Wrong, RunningJob},
     },
     pages::{
-        Console,
-        layout::{self, Place},
+        layout::{self, Frame, Place},
         parts::{self, query},
         problem::Problem,
     },
 };
 
-pub(super) async fn page(State(console): State<Console>) -> Result<Html<String>, Problem> {
+pub(super) async fn page(State(console): State<Console>, person: Person) -> Result<Html<String>, Problem> {
     let mut connection = console.pool.acquire().await?;
     let overview = overview::read(&mut connection, &console.engine, console.engine.clock().now()).await?;
-    Ok(layout::page("Overview", Place::Overview, Some(overview.now), &content(&overview)))
+    let frame =
+        Frame { title: "Overview", place: Place::Overview, now: Some(overview.now), person: Some(&person) };
+    Ok(layout::page(&frame, &content(&overview)))
 }
 
 fn content(overview: &Overview) -> Markup {

@@ -6,20 +6,42 @@ use axum::{
 };
 use maud::html;
 
-use crate::pages::layout::{self, Place};
+use crate::pages::layout::{self, Frame, Place};
 
-/// Why a page could not be shown.
+/// Why a page could not be shown, or something could not be done.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub enum Problem {
     /// The database failed.
     #[error("the page could not be read from Postgres")]
     Database(#[from] sqlx::Error),
     /// What the address names does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// The address cannot be understood.
+    /// The address or the form cannot be understood.
     #[error("{0}")]
     Address(String),
+    /// It is not for this person.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Things have changed meanwhile, so it was not done.
+    #[error("{0}")]
+    Conflict(String),
+    /// Nobody is signed in.
+    #[error("nobody is signed in")]
+    SignedOut,
+    /// A factor has to be given again.
+    #[error("a factor has to be given again")]
+    StepUp,
+    /// More than a form may have.
+    #[error("the form is too large")]
+    TooLarge,
+}
+
+impl Problem {
+    /// An address that leads nowhere.
+    pub(crate) fn no_page() -> Self {
+        Self::NotFound("There is no such page.".to_owned())
+    }
 }
 
 impl IntoResponse for Problem {
@@ -33,17 +55,32 @@ impl IntoResponse for Problem {
             }
             Self::NotFound(what) => (StatusCode::NOT_FOUND, "Not found", what.clone()),
             Self::Address(what) => (StatusCode::BAD_REQUEST, "Not understood", what.clone()),
+            Self::Forbidden(what) => (StatusCode::FORBIDDEN, "Not allowed", what.clone()),
+            Self::Conflict(what) => (StatusCode::CONFLICT, "Not done", what.clone()),
+            Self::SignedOut => {
+                let what = "You are not signed in, or your session has ended. Sign in and repeat it.";
+                (StatusCode::UNAUTHORIZED, "Signed out", what.to_owned())
+            }
+            Self::StepUp => {
+                let what = "This needs a factor that was given within the last ten minutes.";
+                (StatusCode::FORBIDDEN, "Confirm that it is you", what.to_owned())
+            }
+            Self::TooLarge => {
+                let what = "The form is larger than any of ours; nothing was done.";
+                (StatusCode::PAYLOAD_TOO_LARGE, "Too large", what.to_owned())
+            }
         };
         let content = html! {
             h1 { (title) }
             p { (what) }
             p { a href="/" { "Back to the overview" } }
         };
-        (status, layout::page(title, Place::Nowhere, None, &content)).into_response()
+        let frame = Frame { title, place: Place::Nowhere, now: None, person: None };
+        (status, layout::page(&frame, &content)).into_response()
     }
 }
 
 /// For addresses that lead nowhere.
 pub(super) async fn no_such_page() -> Problem {
-    Problem::NotFound("There is no such page.".to_owned())
+    Problem::no_page()
 }

@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use crate::{
+    auth::Person,
+    console::Console,
     ops::freshness::{self, Freshness},
     pages::{
-        Console,
-        layout::{self, Place},
+        layout::{self, Frame, Place},
         parts,
         problem::Problem,
     },
@@ -19,7 +20,7 @@ const MOST: usize = 500;
 /// One more than that, which shows that there are more.
 const ASKED_FOR: i64 = 501;
 
-pub(super) async fn page(State(console): State<Console>) -> Result<Html<String>, Problem> {
+pub(super) async fn page(State(console): State<Console>, person: Person) -> Result<Html<String>, Problem> {
     let mut connection = console.pool.acquire().await?;
     let found = freshness::of(&mut connection, None, ASKED_FOR).await?;
     let now = console.engine.clock().now();
@@ -35,7 +36,8 @@ pub(super) async fn page(State(console): State<Console>) -> Result<Html<String>,
             }
         }
     };
-    Ok(layout::page("Sellers", Place::Sellers, Some(now), &content))
+    let frame = Frame { title: "Sellers", place: Place::Sellers, now: Some(now), person: Some(&person) };
+    Ok(layout::page(&frame, &content))
 }
 
 fn table(found: &[Freshness], now: DateTime<Utc>) -> Markup {

@@ -6,6 +6,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use console::auth::{
+    Role, Roles, Token,
+    session::{self, COOKIE},
+    staff,
+};
 use queue::JobId;
 use runtime::testing::{TestDatabase, TestRedis};
 use serde_json::{Value, json};
@@ -83,6 +88,17 @@ impl Amzigo {
         let answer = self.run_with_keys(&arguments, b"Atzr|planted-token\n");
         assert_eq!(answer.code, 0, "{}", answer.err);
         answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// A session of somebody new with these roles, as a sign-in opens it.
+    pub(crate) async fn session(&self, roles: &[Role], complete: bool) -> Token {
+        let mut connection = self.database.pool.acquire().await.expect("Postgres answers");
+        let now = Utc::now();
+        let name = format!("test-{}", JobId::new().to_string().replace('-', "").split_off(20));
+        let staff = staff::add(&mut connection, &name, &Roles::new(roles).expect("they go together"), now)
+            .await
+            .expect("the name is new");
+        session::open(&mut connection, staff, "tests", complete, now).await.expect("it opens")
     }
 
     /// Forgets the first syncs that connecting sellers has enqueued.
@@ -175,6 +191,7 @@ pub(crate) struct Serving {
     pub(crate) address: String,
     http: reqwest::Client,
     redis: Option<TestRedis>,
+    session: Option<Token>,
 }
 
 /// An HTTP answer.
@@ -185,15 +202,16 @@ pub(crate) struct Page {
 }
 
 impl Serving {
+    /// Serves, and asks as a viewer.
     pub(crate) async fn start(amzigo: &Amzigo) -> Self {
         let redis = TestRedis::new().await;
-        let mut serving = Self::start_on(amzigo, &redis.url, redis.redis.prefix());
+        let mut serving = Self::start_on(amzigo, &redis.url, redis.redis.prefix()).await;
         serving.redis = Some(redis);
         serving
     }
 
-    /// On a Redis that the test looks after.
-    pub(crate) fn start_on(amzigo: &Amzigo, redis_url: &str, prefix: &str) -> Self {
+    /// Serves on a Redis that the test looks after, and asks as a viewer.
+    pub(crate) async fn start_on(amzigo: &Amzigo, redis_url: &str, prefix: &str) -> Self {
         let mut child = amzigo
             .command(&["serve", "--listen", "127.0.0.1:0"])
             .env("REDIS_URL", redis_url)
@@ -208,8 +226,28 @@ impl Serving {
             .expect("it says where");
         let said: Value = serde_json::from_str(&line).expect("the first line is JSON");
         let address = said["address"].as_str().expect("an address").to_owned();
-        let http = reqwest::Client::builder().build().expect("a plain client");
-        Self { child, address, http, redis: None }
+        // Where an answer leads to is what the tests look at.
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a plain client");
+        let session = Some(amzigo.session(&[Role::Viewer], true).await);
+        Self { child, address, http, redis: None, session }
+    }
+
+    /// From here on asks as somebody with these roles, signed in with both factors just now.
+    pub(crate) async fn sign_in(&mut self, amzigo: &Amzigo, roles: &[Role]) {
+        self.session = Some(amzigo.session(roles, true).await);
+    }
+
+    /// Sends a form as a browser does from a page of the console, with the session's token.
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
+        let csrf = self.session.as_ref().map(|token| token.derive("csrf").text()).unwrap_or_default();
+        let mut form = vec![("csrf", csrf.as_str())];
+        form.extend_from_slice(fields);
+        let request = self.http.post(format!("http://{}{path}", self.address)).form(&form);
+        let request = request.header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "navigate");
+        self.send(request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Page {
@@ -219,7 +257,14 @@ impl Serving {
     /// Asks under a name of the console.
     pub(crate) async fn get_as(&self, path: &str, host: &str) -> Page {
         let url = format!("http://{}{path}", self.address);
-        let answer = self.http.get(url).header("host", host).send().await.expect("it answers");
+        self.send(self.http.get(url).header("host", host)).await
+    }
+
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> Page {
+        if let Some(token) = &self.session {
+            request = request.header("cookie", format!("{COOKIE}={}", token.text()));
+        }
+        let answer = request.send().await.expect("it answers");
         Page {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),

@@ -59,7 +59,7 @@ async fn a_job_that_runs_is_asked_to_stop_once_and_shows_how_far_it_has_come() {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
     let console =
-        Serving::start_on(&deployment.amzigo, &deployment.redis.url, deployment.redis.redis.prefix());
+        Serving::start_on(&deployment.amzigo, &deployment.redis.url, deployment.redis.redis.prefix()).await;
     let page = console.get(&format!("/jobs/{id}")).await;
     for expected in [
         "<progress max=\"400\" value=\"120\">",

@@ -48,7 +48,7 @@ impl Way {
 async fn a_jobs_page_and_the_overview_say_what_they_cannot_tell() {
     let deployment = Deployment::new().await;
     let way = Way::to(&deployment.redis).await;
-    let console = Serving::start_on(&deployment.amzigo, &way.url, deployment.redis.redis.prefix());
+    let console = Serving::start_on(&deployment.amzigo, &way.url, deployment.redis.redis.prefix()).await;
     let address = format!("/jobs/{}", deployment.ready(SELLER).await);
     deployment.does(&["pause", "sync", "--reason", "Amazon is ill"]);
     let told = console.get(&address).await;

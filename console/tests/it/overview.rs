@@ -12,8 +12,8 @@ use crate::{
     deployment::{Deployment, OTHER_SELLER, QUEUE, SELLER},
 };
 
-fn serving(deployment: &Deployment) -> Serving {
-    Serving::start_on(&deployment.amzigo, &deployment.redis.url, deployment.redis.redis.prefix())
+async fn serving(deployment: &Deployment) -> Serving {
+    Serving::start_on(&deployment.amzigo, &deployment.redis.url, deployment.redis.redis.prefix()).await
 }
 
 fn contains(text: &str, expected: &[&str]) {
@@ -25,7 +25,7 @@ fn contains(text: &str, expected: &[&str]) {
 #[tokio::test]
 async fn what_is_paused_limited_and_parked_is_visible_and_hostile_names_do_no_harm() {
     let deployment = Deployment::new().await;
-    let console = serving(&deployment);
+    let console = serving(&deployment).await;
     let calm = console.get("/").await.text;
     assert!(!calm.contains("Paused:") && !calm.contains(" by tests"), "{calm}");
 
@@ -61,7 +61,7 @@ async fn of_very_many_pauses_some_are_named_and_the_rest_is_counted() {
     .execute(&deployment.amzigo.database.pool)
     .await
     .expect("the rows fit");
-    let text = serving(&deployment).get("/").await.text;
+    let text = serving(&deployment).await.get("/").await.text;
     contains(
         &text,
         &["Paused: group group 101 on sync.", "Paused: group group 120 on sync.", "… and 3 more: "],
@@ -86,7 +86,7 @@ async fn deadlines_in_danger_are_counted_once_each_by_their_worst_level() {
             .expect("the row fits");
         }
     }
-    let text = serving(&deployment).get("/").await.text;
+    let text = serving(&deployment).await.get("/").await.text;
     contains(&text, &["1 job can no longer meet the deadline.", "Deadlines: 1 cannot fit, 1 half."]);
 }
 
@@ -105,7 +105,7 @@ async fn an_unfinished_batch_shows_how_far_it_is() {
     queue::outbox::enqueue(&mut transaction, &jobs, now).await.expect("they are enqueued");
     transaction.commit().await.expect("it commits");
     deployment.does(&["jobs", "cancel", &jobs[0].id.to_string(), "--reason", "enqueued by mistake"]);
-    let console = serving(&deployment);
+    let console = serving(&deployment).await;
     contains(
         &console.get("/").await.text,
         &[&id.to_string(), "jobs may still join", "<progress max=\"2\" value=\"1\">", "1 of 2"],
@@ -117,7 +117,7 @@ async fn a_jobs_page_says_why_it_waits() {
     let deployment = Deployment::new().await;
     let id = deployment.ready(SELLER).await;
     deployment.does(&["pause", "sync", "--reason", "Amazon is ill", "--as", "Ann"]);
-    let console = serving(&deployment);
+    let console = serving(&deployment).await;
     let page = console.get(&format!("/jobs/{id}")).await.text;
     contains(
         &page,

@@ -1,5 +1,7 @@
 //! The pages, health and metrics, asked over HTTP.
 
+use console::auth::Role;
+
 use crate::amzigo::{Amzigo, Serving, answer};
 
 #[tokio::test]
@@ -129,9 +131,29 @@ async fn an_old_schema_is_not_ready_and_says_so() {
 async fn an_address_that_others_can_reach_is_refused() {
     let amzigo = Amzigo::new().await;
     let refused = amzigo.run(&["serve", "--listen", "0.0.0.0:0"]);
-    assert!(refused.error(3).contains("no sign-in yet"), "{}", refused.err);
+    assert!(refused.error(3).contains("others could read what passes"), "{}", refused.err);
     let mut by_setting = amzigo.command(&["serve"]);
     let refused =
         answer(by_setting.env("AMZIGO_CONSOLE_LISTEN", "[::]:0").output().expect("the binary starts"));
     assert!(refused.error(3).contains("SSH tunnel"), "{}", refused.err);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_requeued_by_who_may_with_a_reason() {
+    let amzigo = Amzigo::new().await;
+    let dead = amzigo.dead_letter("sync_orders", "boom", None).await;
+    let mut console = Serving::start(&amzigo).await;
+    let (page, requeue) = (format!("/jobs/{dead}"), format!("/jobs/{dead}/requeue"));
+    assert!(!console.get(&page).await.text.contains("Requeue"), "a viewer has no buttons");
+    assert_eq!(console.post(&requeue, &[("reason", "Amazon is back")]).await.status, 403);
+    console.sign_in(&amzigo, &[Role::Operator]).await;
+    assert!(console.get(&page).await.text.contains("Requeue"));
+    assert_eq!(console.post(&requeue, &[("reason", " ")]).await.status, 400);
+    assert_eq!(amzigo.states(&[dead]).await, ["dead"]);
+    let done = console.post(&requeue, &[("reason", "Amazon is back")]).await;
+    assert_eq!(done.status, 303);
+    assert_eq!(done.headers["location"], page.as_str());
+    assert_eq!(amzigo.states(&[dead]).await, ["ready"]);
+    let again = console.post(&requeue, &[("reason", "Amazon is back")]).await;
+    assert_eq!(again.status, 409, "{}", again.text);
 }

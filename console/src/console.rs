@@ -1,0 +1,28 @@
+//! What the console's pages and API read from and change.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use queue::Engine;
+use sqlx::PgPool;
+
+use crate::origin::Origin;
+
+/// What every request may use. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// The memory.
+    pub pool: PgPool,
+    /// The queues in Redis, and the time.
+    pub engine: Engine,
+    /// Where browsers find the pages.
+    pub origin: Arc<Origin>,
+}
+
+impl Console {
+    /// The time, as all processes have it.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.engine.clock().now()
+    }
+}
