@@ -7,6 +7,7 @@
 mod acting;
 mod amazon;
 mod assets;
+mod demo;
 mod gauges;
 mod headers;
 mod job;
@@ -40,7 +41,7 @@ fn routes(console: &Console) -> Routes {
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
         .get("/amazon", view, amazon::page);
-    assets::add(routes)
+    demo::add(assets::add(routes), console)
 }
 
 /// What [`router`] answers, as it was declared, without health and metrics.

@@ -7,6 +7,7 @@ mod commands;
 mod controls;
 mod dead_letters;
 mod deadlines;
+mod demo;
 mod deployment;
 mod explain;
 mod freshness;
