@@ -7,6 +7,7 @@
 mod acting;
 mod amazon;
 mod assets;
+mod audit;
 mod demo;
 mod gauges;
 mod headers;
@@ -40,7 +41,8 @@ fn routes(console: &Console) -> Routes {
         .post("/jobs/{id}/requeue", operate, job::requeue)
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
-        .get("/amazon", view, amazon::page);
+        .get("/amazon", view, amazon::page)
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
     demo::add(assets::add(routes), console)
 }
 
