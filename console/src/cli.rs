@@ -4,6 +4,7 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod audit;
 mod batch;
 mod budgets;
 mod cancel;
@@ -21,6 +22,7 @@ mod sellers;
 mod serve;
 mod setup;
 mod stop;
+mod why;
 
 use std::process::ExitCode;
 
@@ -64,6 +66,8 @@ enum Command {
     Controls(controls::Controls),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
+    #[command(subcommand)]
+    Audit(audit::Audit),
     Serve(serve::Serve),
 }
 
@@ -97,6 +101,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Limit(limit) => limit.run(answers).await,
         Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Audit(audit) => audit.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

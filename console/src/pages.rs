@@ -7,6 +7,8 @@
 mod acting;
 mod amazon;
 mod assets;
+mod audit;
+mod demo;
 mod gauges;
 mod headers;
 mod job;
@@ -39,8 +41,9 @@ fn routes(console: &Console) -> Routes {
         .post("/jobs/{id}/requeue", operate, job::requeue)
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
-        .get("/amazon", view, amazon::page);
-    assets::add(routes)
+        .get("/amazon", view, amazon::page)
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
+    demo::add(assets::add(routes), console)
 }
 
 /// What [`router`] answers, as it was declared, without health and metrics.

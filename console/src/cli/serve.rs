@@ -19,22 +19,30 @@ use tokio::net::TcpListener;
 
 use super::{answer::Answers, database, stop::Stop};
 use crate::{
-    config::{self, Listen, ListenError},
+    auth::{
+        Token,
+        demo::{DemoError, DemoLink},
+    },
+    config::{self, Listen, ListenError, NoDemo},
     console::Console,
     origin::Origin,
     pages,
 };
 
 /// Serve the pages, /livez, /readyz and /metrics. The first line on standard output is {"address":"…","open":"…"}: where it
-/// listens, and what to open in a browser.
+/// listens, and what to open in a browser; with --demo also "sign_in", a link.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n\nAn address that others could reach needs AMZIGO_CONSOLE_ORIGIN, the https:// address of a proxy before it; else use an SSH tunnel."
+    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n  amzigo serve --demo                 # beside the sandbox\n\nAn address that others could reach needs AMZIGO_CONSOLE_ORIGIN, the https:// address of a proxy before it; else use an SSH tunnel."
 )]
 pub(super) struct Serve {
     /// Where to listen; port 0 picks a free one. Without it, AMZIGO_CONSOLE_LISTEN holds.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Print a link that signs in, once and within an hour, somebody who may do everything. Refused unless the console is for
+    /// this host alone, Amazon is a stand-in on this host, and the database has no other staff.
+    #[arg(long)]
+    demo: bool,
 }
 
 /// How long requests that run may go on after the first signal.
@@ -48,6 +56,12 @@ impl Serve {
                 ListenError::Setting(error) => Stop::usage(error),
                 refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
             })?;
+        if self.demo {
+            config::demo_is_safe(address, origin.as_ref(), &environment).map_err(|error| match error {
+                NoDemo::Setting(error) => Stop::usage(error),
+                refused => Stop::refused(refused),
+            })?;
+        }
         let telemetry = telemetry::start(&environment)?;
         let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
         let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
@@ -67,9 +81,14 @@ impl Serve {
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         let origin = Arc::new(origin.unwrap_or_else(|| Origin::of_this_host(address)));
-        (Answers { json: false })
-            .give(&json!({ "address": address, "open": origin.ascii() }), ToString::to_string)?;
-        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin };
+        let mut hello = json!({ "address": address, "open": origin.ascii() });
+        let mut console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin, demo: None };
+        if self.demo {
+            let (link, token) = demo_link(&console).await?;
+            hello["sign_in"] = console.origin.page(&format!("/sign-in/demo/{}", token.text())).into();
+            console.demo = Some(Arc::new(link));
+        }
+        (Answers { json: false }).give(&hello, ToString::to_string)?;
         tracing::info!(listen.address = %address, "the console serves its pages");
         let service = pages::router(console, health).into_make_service_with_connect_info::<SocketAddr>();
         let served =
@@ -79,4 +98,13 @@ impl Serve {
             () = shutdown.hard.cancelled() => Ok(()),
         }
     }
+}
+
+async fn demo_link(console: &Console) -> Result<(DemoLink, Token), Stop> {
+    postgres::check_migrated(&console.pool).await.map_err(database::from_postgres)?;
+    let mut connection = console.pool.acquire().await?;
+    DemoLink::make(&mut connection, console.now()).await.map_err(|error| match error {
+        DemoError::Database(failed) => failed.into(),
+        refused => Stop::refused(refused),
+    })
 }
