@@ -20,6 +20,7 @@ mod redis;
 mod sellers;
 mod serve;
 mod setup;
+mod staff;
 mod stop;
 
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ enum Command {
     Controls(controls::Controls),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
+    #[command(subcommand)]
+    Staff(staff::Staff),
     Serve(serve::Serve),
 }
 
@@ -97,6 +100,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Limit(limit) => limit.run(answers).await,
         Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Staff(staff) => staff.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

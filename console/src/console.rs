@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use queue::Engine;
 use sqlx::PgPool;
 
-use crate::origin::Origin;
+use crate::{auth::SignIn, origin::Origin};
 
 /// What every request may use. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Console {
     pub engine: Engine,
     /// Where browsers find the pages.
     pub origin: Arc<Origin>,
+    /// How people sign in.
+    pub sign_in: Arc<SignIn>,
 }
 
 impl Console {

@@ -4,10 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
+use jobs::{config::KEYS, keyring::Keyring};
 use queue::Engine;
 use runtime::{
     clock::RedisClock,
-    env::ProcessEnvironment,
+    env::{Environment, ProcessEnvironment},
     health::{Health, Loops},
     postgres,
     redis::Redis,
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 
 use super::{answer::Answers, database, stop::Stop};
 use crate::{
+    auth::SignIn,
     config::{self, Listen, ListenError},
     console::Console,
     origin::Origin,
@@ -48,6 +50,7 @@ impl Serve {
                 ListenError::Setting(error) => Stop::usage(error),
                 refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
             })?;
+        let keyring = keyring(&environment)?;
         let telemetry = telemetry::start(&environment)?;
         let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
         let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
@@ -69,7 +72,8 @@ impl Serve {
         let origin = Arc::new(origin.unwrap_or_else(|| Origin::of_this_host(address)));
         (Answers { json: false })
             .give(&json!({ "address": address, "open": origin.ascii() }), ToString::to_string)?;
-        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin };
+        let sign_in = Arc::new(SignIn::new(&origin, keyring).map_err(anyhow::Error::from)?);
+        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin, sign_in };
         tracing::info!(listen.address = %address, "the console serves its pages");
         let service = pages::router(console, health).into_make_service_with_connect_info::<SocketAddr>();
         let served =
@@ -78,5 +82,13 @@ impl Serve {
             ended = served => Ok(ended.context("the server ended")?),
             () = shutdown.hard.cancelled() => Ok(()),
         }
+    }
+}
+
+/// The key ring, if there is one: without it people sign in by passkeys only.
+fn keyring(environment: &dyn Environment) -> Result<Option<Keyring>, Stop> {
+    match environment.get(KEYS.name) {
+        Some(_) => jobs::config::keyring(environment).map(Some).map_err(Stop::usage),
+        None => Ok(None),
     }
 }
