@@ -7,15 +7,25 @@
 mod acting;
 mod amazon;
 mod assets;
+mod factors;
+mod fields;
 mod gauges;
 mod headers;
+mod invitation;
 mod job;
 mod layout;
 mod list;
 mod overview;
 mod parts;
+mod passkey_form;
 mod problem;
+mod recovery_codes;
+mod scan;
+mod second_factor;
 mod sellers;
+pub(crate) mod sign_in;
+mod signed_in;
+pub(crate) mod step_up;
 
 use axum::{Router, middleware};
 use runtime::health::Health;
@@ -40,6 +50,9 @@ fn routes(console: &Console) -> Routes {
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
         .get("/amazon", view, amazon::page);
+    let routes = sign_in::add(routes);
+    let routes = invitation::add(routes);
+    let routes = factors::add(routes);
     assets::add(routes)
 }
 

@@ -216,6 +216,7 @@ impl Serving {
             .command(&["serve", "--listen", "127.0.0.1:0"])
             .env("REDIS_URL", redis_url)
             .env("AMZIGO_PREFIX", prefix)
+            .env("AMZIGO_KEYS", KEYS)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -13,3 +13,4 @@ mod freshness;
 mod lost_redis;
 mod overview;
 mod pages;
+mod sign_in;
