@@ -21,6 +21,7 @@ mod redis;
 mod sellers;
 mod serve;
 mod setup;
+mod staff;
 mod stop;
 mod why;
 
@@ -68,6 +69,8 @@ enum Command {
     Sellers(sellers::Sellers),
     #[command(subcommand)]
     Audit(audit::Audit),
+    #[command(subcommand)]
+    Staff(staff::Staff),
     Serve(serve::Serve),
 }
 
@@ -102,6 +105,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Audit(audit) => audit.run(answers).await,
+        Command::Staff(staff) => staff.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

@@ -9,15 +9,25 @@ mod amazon;
 mod assets;
 mod audit;
 mod demo;
+mod factors;
+mod fields;
 mod gauges;
 mod headers;
+mod invitation;
 mod job;
 mod layout;
 mod list;
 mod overview;
 mod parts;
+mod passkey_form;
 mod problem;
+mod recovery_codes;
+mod scan;
+mod second_factor;
 mod sellers;
+pub(crate) mod sign_in;
+mod signed_in;
+pub(crate) mod step_up;
 
 use axum::{Router, middleware};
 use runtime::health::Health;
@@ -43,6 +53,9 @@ fn routes(console: &Console) -> Routes {
         .get("/sellers", view, sellers::page)
         .get("/amazon", view, amazon::page)
         .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
+    let routes = sign_in::add(routes);
+    let routes = invitation::add(routes);
+    let routes = factors::add(routes);
     demo::add(assets::add(routes), console)
 }
 

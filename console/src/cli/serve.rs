@@ -4,10 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
+use jobs::{config::KEYS, keyring::Keyring};
 use queue::Engine;
 use runtime::{
     clock::RedisClock,
-    env::ProcessEnvironment,
+    env::{Environment, ProcessEnvironment},
     health::{Health, Loops},
     postgres,
     redis::Redis,
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 use super::{answer::Answers, database, stop::Stop};
 use crate::{
     auth::{
-        Token,
+        SignIn, Token,
         demo::{DemoError, DemoLink},
     },
     config::{self, Listen, ListenError, NoDemo},
@@ -62,6 +63,7 @@ impl Serve {
                 refused => Stop::refused(refused),
             })?;
         }
+        let keyring = keyring(&environment)?;
         let telemetry = telemetry::start(&environment)?;
         let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
         let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
@@ -81,8 +83,10 @@ impl Serve {
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         let origin = Arc::new(origin.unwrap_or_else(|| Origin::of_this_host(address)));
+        let sign_in = Arc::new(SignIn::new(&origin, keyring).map_err(anyhow::Error::from)?);
         let mut hello = json!({ "address": address, "open": origin.ascii() });
-        let mut console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin, demo: None };
+        let mut console =
+            Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin, sign_in, demo: None };
         if self.demo {
             let (link, token) = demo_link(&console).await?;
             hello["sign_in"] = console.origin.page(&format!("/sign-in/demo/{}", token.text())).into();
@@ -107,4 +111,12 @@ async fn demo_link(console: &Console) -> Result<(DemoLink, Token), Stop> {
         DemoError::Database(failed) => failed.into(),
         refused => Stop::refused(refused),
     })
+}
+
+/// The key ring, if there is one: without it people sign in by passkeys only.
+fn keyring(environment: &dyn Environment) -> Result<Option<Keyring>, Stop> {
+    match environment.get(KEYS.name) {
+        Some(_) => jobs::config::keyring(environment).map(Some).map_err(Stop::usage),
+        None => Ok(None),
+    }
 }

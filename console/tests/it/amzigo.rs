@@ -215,7 +215,7 @@ impl Serving {
     /// Serves on a Redis that the test looks after, and asks as a viewer.
     pub(crate) async fn start_on(amzigo: &Amzigo, redis_url: &str, prefix: &str) -> Self {
         let mut command = amzigo.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command.env("REDIS_URL", redis_url).env("AMZIGO_PREFIX", prefix);
+        command.env("REDIS_URL", redis_url).env("AMZIGO_PREFIX", prefix).env("AMZIGO_KEYS", KEYS);
         let mut serving = Self::spawn(&mut command);
         serving.session = Some(amzigo.session(&[Role::Viewer], true).await);
         serving

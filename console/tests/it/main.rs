@@ -15,3 +15,4 @@ mod freshness;
 mod lost_redis;
 mod overview;
 mod pages;
+mod sign_in;
