@@ -1,5 +1,6 @@
 //! Who somebody is, and what they may do.
 
+pub mod api_key;
 pub mod role;
 pub mod session;
 pub mod staff;

@@ -16,6 +16,7 @@ mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
+mod keys;
 mod redis;
 mod sellers;
 mod serve;
@@ -64,6 +65,8 @@ enum Command {
     Controls(controls::Controls),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Serve(serve::Serve),
 }
 
@@ -97,6 +100,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Limit(limit) => limit.run(answers).await,
         Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

@@ -15,6 +15,7 @@ pub mod enqueue;
 pub mod explain;
 pub mod freshness;
 pub mod jobs;
+pub mod keys;
 pub mod overview;
 pub mod sellers;
 

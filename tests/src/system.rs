@@ -245,7 +245,8 @@ impl System {
     /// When it does not come up.
     pub fn console(&mut self, listen: &str) -> anyhow::Result<Process> {
         let name = self.name("console");
-        Process::start(&name, "amzigo", &["serve", "--listen", listen], &self.environment, &self.plan.folder)
+        let arguments = ["serve", "--listen", listen, "--api-listen", "127.0.0.1:0"];
+        Process::start(&name, "amzigo", &arguments, &self.environment, &self.plan.folder)
     }
 
     /// Waits until no job is unfinished.

@@ -1,4 +1,4 @@
-//! `amzigo serve`: the pages, health and metrics, until SIGTERM or Ctrl-C.
+//! `amzigo serve`: the pages, the API, health and metrics, until SIGTERM or Ctrl-C.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,22 +19,26 @@ use tokio::net::TcpListener;
 
 use super::{answer::Answers, database, stop::Stop};
 use crate::{
+    api::{self, Api},
     config::{self, Listen, ListenError},
     console::Console,
     origin::Origin,
     pages,
 };
 
-/// Serve the pages, /livez, /readyz and /metrics. The first line on standard output is {"address":"…","open":"…"}: where it
-/// listens, and what to open in a browser.
+/// Serve the pages, /livez, /readyz and /metrics, and the API for programs. The first line on standard output is
+/// {"address":"…","open":"…","api":"…"}: where it listens, what to open in a browser, and where the API is.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n\nAn address that others could reach needs AMZIGO_CONSOLE_ORIGIN, the https:// address of a proxy before it; else use an SSH tunnel."
+    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0 --api-listen 127.0.0.1:0   # any free ports\n\nAn address that others could reach needs AMZIGO_CONSOLE_ORIGIN, the https:// address of a proxy before it; else use an SSH tunnel."
 )]
 pub(super) struct Serve {
     /// Where to listen; port 0 picks a free one. Without it, AMZIGO_CONSOLE_LISTEN holds.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Where the API listens; port 0 picks a free one. Without it, AMZIGO_API_LISTEN holds.
+    #[arg(long, value_name = "ADDRESS")]
+    api_listen: Option<SocketAddr>,
 }
 
 /// How long requests that run may go on after the first signal.
@@ -43,11 +47,8 @@ const GRACE: Duration = Duration::from_secs(5);
 impl Serve {
     pub(super) async fn run(self) -> Result<(), Stop> {
         let environment = ProcessEnvironment;
-        let Listen { address, origin } =
-            config::listen(self.listen, &environment).map_err(|error| match error {
-                ListenError::Setting(error) => Stop::usage(error),
-                refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
-            })?;
+        let Listen { address, origin } = config::listen(self.listen, &environment).map_err(stop)?;
+        let api_address = config::api_listen(self.api_listen, origin.as_ref(), &environment).map_err(stop)?;
         let telemetry = telemetry::start(&environment)?;
         let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
         let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
@@ -62,21 +63,42 @@ impl Serve {
             redis: redis.clone(),
             stopping: shutdown.soft.clone(),
         };
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("could not listen on {address}; is another console running? `--listen 127.0.0.1:0` takes a free port")
-        })?;
+        let listener = bind(address, "--listen").await?;
+        let api_listener = bind(api_address, "--api-listen").await?;
+        let api_address = api_listener.local_addr().context("the listener has no address")?;
         let address = listener.local_addr().context("the listener has no address")?;
         let origin = Arc::new(origin.unwrap_or_else(|| Origin::of_this_host(address)));
-        (Answers { json: false })
-            .give(&json!({ "address": address, "open": origin.ascii() }), ToString::to_string)?;
+        (Answers { json: false }).give(
+            &json!({ "address": address, "open": origin.ascii(), "api": format!("http://{api_address}") }),
+            ToString::to_string,
+        )?;
         let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin };
         tracing::info!(listen.address = %address, "the console serves its pages");
+        tracing::info!(listen.address = %api_address, "the console serves its API");
+        let api = Api::start(console.clone(), shutdown.soft.clone());
+        let programs = tokio::spawn(api::serve(api_listener, api, shutdown.clone()));
         let service = pages::router(console, health).into_make_service_with_connect_info::<SocketAddr>();
         let served =
             axum::serve(listener, service).with_graceful_shutdown(shutdown.soft.clone().cancelled_owned());
         tokio::select! {
-            ended = served => Ok(ended.context("the server ended")?),
-            () = shutdown.hard.cancelled() => Ok(()),
+            ended = served => ended.context("the server ended")?,
+            () = shutdown.hard.cancelled() => return Ok(()),
         }
+        // Ends with the hard step at the latest.
+        programs.await.context("the API's server ended")?;
+        Ok(())
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("could not listen on {address}; is another console running? `{flag} 127.0.0.1:0` takes a free port")
+    })
+}
+
+fn stop(error: ListenError) -> Stop {
+    match error {
+        ListenError::Setting(error) => Stop::usage(error),
+        refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
     }
 }

@@ -54,6 +54,12 @@ impl Act {
         Ok(Self { actor: actor.to_owned(), reason: reason.to_owned() })
     }
 
+    /// Who does it.
+    #[must_use]
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
     /// Writes that `action` was done to `target`. Belongs into the transaction of the change.
     ///
     /// # Errors

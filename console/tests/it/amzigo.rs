@@ -189,6 +189,8 @@ fn feed(command: &mut Command, input: &[u8]) -> Answer {
 pub(crate) struct Serving {
     child: Child,
     pub(crate) address: String,
+    /// Where the API is, as http://….
+    pub(crate) api: String,
     http: reqwest::Client,
     redis: Option<TestRedis>,
     session: Option<Token>,
@@ -212,12 +214,26 @@ impl Serving {
 
     /// Serves on a Redis that the test looks after, and asks as a viewer.
     pub(crate) async fn start_on(amzigo: &Amzigo, redis_url: &str, prefix: &str) -> Self {
+        Self::start_logging(amzigo, redis_url, prefix, Stdio::null()).await
+    }
+
+    /// The same, with its log, all of it, in this file.
+    pub(crate) async fn start_with_log(amzigo: &Amzigo, log: std::fs::File) -> Self {
+        let redis = TestRedis::new().await;
+        let mut serving =
+            Self::start_logging(amzigo, &redis.url, redis.redis.prefix(), Stdio::from(log)).await;
+        serving.redis = Some(redis);
+        serving
+    }
+
+    async fn start_logging(amzigo: &Amzigo, redis_url: &str, prefix: &str, log: Stdio) -> Self {
         let mut child = amzigo
-            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .command(&["serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
             .env("REDIS_URL", redis_url)
             .env("AMZIGO_PREFIX", prefix)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .env("AMZIGO_LOG", "trace")
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
         let mut line = String::new();
@@ -226,13 +242,14 @@ impl Serving {
             .expect("it says where");
         let said: Value = serde_json::from_str(&line).expect("the first line is JSON");
         let address = said["address"].as_str().expect("an address").to_owned();
+        let api = said["api"].as_str().expect("an address of the API").to_owned();
         // Where an answer leads to is what the tests look at.
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("a plain client");
         let session = Some(amzigo.session(&[Role::Viewer], true).await);
-        Self { child, address, http, redis: None, session }
+        Self { child, address, api, http, redis: None, session }
     }
 
     /// From here on asks as somebody with these roles, signed in with both factors just now.

@@ -1,6 +1,7 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
+mod api;
 mod budgets;
 mod cancel;
 mod commands;
@@ -13,3 +14,4 @@ mod freshness;
 mod lost_redis;
 mod overview;
 mod pages;
+mod program;
