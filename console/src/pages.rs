@@ -10,6 +10,7 @@ mod assets;
 mod gauges;
 mod headers;
 mod job;
+mod keys;
 mod layout;
 mod list;
 mod overview;
@@ -32,6 +33,8 @@ use crate::{
 fn routes(console: &Console) -> Routes {
     let view = Rule::Staff(Permission::View);
     let operate = Rule::Staff(Permission::Operate);
+    let administer = Rule::Staff(Permission::Administer);
+    let administer_now = Rule::SteppedUp(Permission::Administer);
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
         .get("/jobs", view, list::page)
@@ -39,7 +42,11 @@ fn routes(console: &Console) -> Routes {
         .post("/jobs/{id}/requeue", operate, job::requeue)
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
-        .get("/amazon", view, amazon::page);
+        .get("/amazon", view, amazon::page)
+        .get("/keys", administer, keys::page)
+        .post("/keys", administer_now, keys::create)
+        .post("/keys/{id}/rotate", administer_now, keys::rotate)
+        .post("/keys/{id}/revoke", administer_now, keys::revoke);
     assets::add(routes)
 }
 

@@ -14,6 +14,7 @@ pub(super) enum Place {
     Dead,
     Sellers,
     Amazon,
+    Keys,
     Nowhere,
 }
 
@@ -21,12 +22,13 @@ pub(super) enum Place {
 struct Entry(Place, &'static str, &'static str, Permission);
 
 /// In the order they are shown.
-const ENTRIES: [Entry; 5] = [
+const ENTRIES: [Entry; 6] = [
     Entry(Place::Overview, "/", "Overview", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
     Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
+    Entry(Place::Keys, "/keys", "Keys", Permission::Administer),
 ];
 
 /// What a page says about itself.

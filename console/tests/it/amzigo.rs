@@ -214,25 +214,25 @@ impl Serving {
 
     /// Serves on a Redis that the test looks after, and asks as a viewer.
     pub(crate) async fn start_on(amzigo: &Amzigo, redis_url: &str, prefix: &str) -> Self {
-        Self::start_logging(amzigo, redis_url, prefix, Stdio::null()).await
+        Self::start_logging(amzigo, redis_url, prefix, "off", Stdio::null()).await
     }
 
     /// The same, with its log, all of it, in this file.
     pub(crate) async fn start_with_log(amzigo: &Amzigo, log: std::fs::File) -> Self {
         let redis = TestRedis::new().await;
         let mut serving =
-            Self::start_logging(amzigo, &redis.url, redis.redis.prefix(), Stdio::from(log)).await;
+            Self::start_logging(amzigo, &redis.url, redis.redis.prefix(), "trace", Stdio::from(log)).await;
         serving.redis = Some(redis);
         serving
     }
 
-    async fn start_logging(amzigo: &Amzigo, redis_url: &str, prefix: &str, log: Stdio) -> Self {
+    async fn start_logging(amzigo: &Amzigo, redis_url: &str, prefix: &str, level: &str, log: Stdio) -> Self {
         let mut child = amzigo
             .command(&["serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
             .env("REDIS_URL", redis_url)
             .env("AMZIGO_PREFIX", prefix)
             .stdout(Stdio::piped())
-            .env("AMZIGO_LOG", "trace")
+            .env("AMZIGO_LOG", level)
             .stderr(log)
             .spawn()
             .expect("the binary starts");

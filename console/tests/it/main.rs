@@ -2,6 +2,9 @@
 
 mod amzigo;
 mod api;
+mod api_bad_input;
+mod api_keys;
+mod api_waiting;
 mod budgets;
 mod cancel;
 mod commands;
