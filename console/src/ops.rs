@@ -3,7 +3,6 @@
 //! A function that changes something takes an [`Act`] and writes it to the audit log in the transaction of the change, so
 //! that there is no change without a name and a reason. Times are handed in.
 
-pub mod act;
 pub mod batches;
 pub mod budgets;
 pub mod cancel;
@@ -19,4 +18,4 @@ pub mod keys;
 pub mod overview;
 pub mod sellers;
 
-pub use act::Act;
+pub use queue::act::{self, Act};
