@@ -17,6 +17,7 @@ mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
+mod keys;
 mod redis;
 mod sellers;
 mod serve;
@@ -71,6 +72,8 @@ enum Command {
     Audit(audit::Audit),
     #[command(subcommand)]
     Staff(staff::Staff),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Serve(serve::Serve),
 }
 
@@ -106,6 +109,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Audit(audit) => audit.run(answers).await,
         Command::Staff(staff) => staff.run(answers).await,
+        Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

@@ -15,6 +15,7 @@ pub(super) enum Place {
     Sellers,
     Amazon,
     Audit,
+    Keys,
     Nowhere,
 }
 
@@ -22,13 +23,14 @@ pub(super) enum Place {
 struct Entry(Place, &'static str, &'static str, Permission);
 
 /// In the order they are shown.
-const ENTRIES: [Entry; 6] = [
+const ENTRIES: &[Entry] = &[
     Entry(Place::Overview, "/", "Overview", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
     Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
     Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
+    Entry(Place::Keys, "/keys", "Keys", Permission::Administer),
 ];
 
 /// What a page says about itself.
@@ -63,7 +65,7 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                 header {
                     span.brand { "Amzigo" }
                     nav aria-label="Pages" {
-                        @for Entry(place, href, name, permission) in ENTRIES {
+                        @for &Entry(place, href, name, permission) in ENTRIES {
                             @if may(permission) {
                                 a href=(href) aria-current=[(place == frame.place).then_some("page")] { (name) }
                             }

@@ -1,6 +1,10 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
+mod api;
+mod api_bad_input;
+mod api_keys;
+mod api_waiting;
 mod audit;
 mod budgets;
 mod cancel;
@@ -15,4 +19,5 @@ mod freshness;
 mod lost_redis;
 mod overview;
 mod pages;
+mod program;
 mod sign_in;
