@@ -12,6 +12,7 @@ pub mod controls;
 pub mod counts;
 pub mod dead;
 pub mod deadlines;
+pub mod doctor;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;

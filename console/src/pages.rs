@@ -19,7 +19,7 @@ mod keys;
 mod layout;
 mod list;
 mod overview;
-mod parts;
+pub(crate) mod parts;
 mod passkey_form;
 mod problem;
 mod recovery_codes;
