@@ -14,6 +14,7 @@ pub mod deadlines;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
+pub mod history;
 pub mod jobs;
 pub mod overview;
 pub mod sellers;

@@ -32,6 +32,9 @@ pub enum Problem {
     /// A factor has to be given again.
     #[error("a factor has to be given again")]
     StepUp,
+    /// Too many ask for something that lasts.
+    #[error("too many pages are open")]
+    Busy,
     /// More than a form may have.
     #[error("the form is too large")]
     TooLarge,
@@ -64,6 +67,11 @@ impl IntoResponse for Problem {
             Self::StepUp => {
                 let what = "This needs a factor that was given within the last ten minutes.";
                 (StatusCode::FORBIDDEN, "Confirm that it is you", what.to_owned())
+            }
+            Self::Busy => {
+                let what = "Too many pages look at the console at once. This one works when it is loaded again, and does \
+                            not keep itself fresh.";
+                (StatusCode::SERVICE_UNAVAILABLE, "Too many pages", what.to_owned())
             }
             Self::TooLarge => {
                 let what = "The form is larger than any of ours; nothing was done.";
