@@ -15,6 +15,7 @@ pub mod deadlines;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
+pub mod history;
 pub mod invite;
 pub mod jobs;
 pub mod keys;
