@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
+pub mod history;
 pub mod invite;
 pub mod jobs;
 pub mod keys;

@@ -27,6 +27,9 @@ pub enum Via {
 }
 
 impl Via {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Console, Self::Cli, Self::Api, Self::System];
+
     /// As in the table.
     #[must_use]
     pub const fn name(self) -> &'static str {
