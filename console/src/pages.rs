@@ -7,6 +7,9 @@
 mod acting;
 mod amazon;
 mod assets;
+mod bulk;
+mod dead;
+mod deadlines;
 mod gauges;
 mod headers;
 mod job;
@@ -15,6 +18,7 @@ mod list;
 mod overview;
 mod parts;
 mod problem;
+mod schedules;
 mod sellers;
 
 use axum::{Router, middleware};
@@ -38,6 +42,20 @@ fn routes(console: &Console) -> Routes {
         .get("/jobs/{id}", view, job::page)
         .post("/jobs/{id}/requeue", operate, job::requeue)
         .post("/jobs/{id}/discard", operate, job::discard)
+        .post("/jobs/{id}/cancel", operate, job::cancel)
+        .post("/jobs/{id}/run-now", operate, job::run_now)
+        .post("/jobs/change", operate, list::change)
+        .get("/dead", view, dead::page)
+        .get("/schedules", view, schedules::page)
+        .post("/schedules/{kind}/run", operate, schedules::run)
+        .post("/schedules/{kind}/pause", operate, schedules::pause)
+        .post("/schedules/{kind}/resume", operate, schedules::resume)
+        .get("/deadlines", view, deadlines::page)
+        .get("/bulk", view, bulk::list)
+        .get("/bulk/new", view, bulk::plan)
+        .post("/bulk/start", Rule::SteppedUp(Permission::Operate), bulk::start)
+        .get("/bulk/{id}", view, bulk::page)
+        .post("/bulk/{id}/stop", operate, bulk::stop)
         .get("/sellers", view, sellers::page)
         .get("/amazon", view, amazon::page);
     assets::add(routes)

@@ -54,6 +54,24 @@ impl Act {
         Ok(Self { actor: actor.to_owned(), reason: reason.to_owned() })
     }
 
+    /// An act that was accepted before, as it was stored.
+    #[must_use]
+    pub fn stored(actor: &str, reason: &str) -> Self {
+        Self { actor: actor.to_owned(), reason: reason.to_owned() }
+    }
+
+    /// Who.
+    #[must_use]
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// Writes that `action` was done to `target`. Belongs into the transaction of the change.
     ///
     /// # Errors

@@ -12,8 +12,11 @@ pub(super) enum Place {
     Overview,
     Jobs,
     Dead,
+    Schedules,
+    Deadlines,
     Sellers,
     Amazon,
+    Bulk,
     Nowhere,
 }
 
@@ -21,12 +24,15 @@ pub(super) enum Place {
 struct Entry(Place, &'static str, &'static str, Permission);
 
 /// In the order they are shown.
-const ENTRIES: [Entry; 5] = [
+const ENTRIES: [Entry; 8] = [
     Entry(Place::Overview, "/", "Overview", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
-    Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
+    Entry(Place::Dead, "/dead", "Dead letters", Permission::View),
+    Entry(Place::Schedules, "/schedules", "Schedules", Permission::View),
+    Entry(Place::Deadlines, "/deadlines", "Deadlines", Permission::View),
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
+    Entry(Place::Bulk, "/bulk", "Bulk", Permission::View),
 ];
 
 /// What a page says about itself.
