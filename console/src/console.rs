@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use queue::Engine;
+use queue::{Engine, limit::Budgets};
 use sqlx::PgPool;
 
 use crate::origin::Origin;
@@ -15,6 +15,8 @@ pub struct Console {
     pub pool: PgPool,
     /// The queues in Redis, and the time.
     pub engine: Engine,
+    /// The budgets at Amazon.
+    pub budgets: Budgets,
     /// Where browsers find the pages.
     pub origin: Arc<Origin>,
 }

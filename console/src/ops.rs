@@ -3,6 +3,7 @@
 //! A function that changes something takes an [`Act`] and writes it to the audit log in the transaction of the change, so
 //! that there is no change without a name and a reason. Times are handed in.
 
+pub mod backlog;
 pub mod batches;
 pub mod budgets;
 pub mod bulk;

@@ -19,6 +19,7 @@ mod overview;
 mod parts;
 mod problem;
 mod schedules;
+mod seller;
 mod sellers;
 
 use axum::{Router, middleware};
@@ -57,6 +58,11 @@ fn routes(console: &Console) -> Routes {
         .get("/bulk/{id}", view, bulk::page)
         .post("/bulk/{id}/stop", operate, bulk::stop)
         .get("/sellers", view, sellers::page)
+        .get("/sellers/{id}", view, seller::page)
+        .post("/sellers/{id}/sync", operate, seller::sync)
+        .post("/sellers/{id}/pause", operate, seller::pause)
+        .post("/sellers/{id}/resume", operate, seller::resume)
+        .post("/sellers/{id}/disconnect", Rule::SteppedUp(Permission::Operate), seller::disconnect)
         .get("/amazon", view, amazon::page);
     assets::add(routes)
 }

@@ -125,7 +125,10 @@ fn told(plan: &Plan) -> String {
     let mut text =
         format!("{}: {more}{} jobs for {} sellers.", plan.change, plan.matched.jobs, plan.matched.groups);
     if let Some(seconds) = plan.eta_seconds {
-        text.push_str(&format!(" Their budgets need at least {} for it.", length(seconds)));
+        match seconds {
+            0 => text.push_str(" Their budgets have saved up enough calls for it."),
+            seconds => text.push_str(&format!(" Their budgets need at least {} for it.", length(seconds))),
+        }
         let mut table = answer::table(&["budget", "calls", "per second", "takes"]);
         for need in &plan.budgets {
             table.add_row([

@@ -4,9 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use queue::Engine;
+use queue::{Engine, limit::Budgets};
 use runtime::{
-    clock::RedisClock,
+    clock::{Clock, RedisClock},
     env::ProcessEnvironment,
     health::{Health, Loops},
     postgres,
@@ -69,7 +69,9 @@ impl Serve {
         let origin = Arc::new(origin.unwrap_or_else(|| Origin::of_this_host(address)));
         (Answers { json: false })
             .give(&json!({ "address": address, "open": origin.ascii() }), ToString::to_string)?;
-        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin };
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let budgets = Budgets::new(redis.clone(), Arc::clone(&clock));
+        let console = Console { pool, engine: Engine::new(redis, clock), budgets, origin };
         tracing::info!(listen.address = %address, "the console serves its pages");
         let service = pages::router(console, health).into_make_service_with_connect_info::<SocketAddr>();
         let served =

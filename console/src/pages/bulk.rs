@@ -87,7 +87,7 @@ pub(super) async fn list(State(console): State<Console>, person: Person) -> Resu
                     } }
                     tbody { @for operation in &found { tr {
                         td { a.id href={ "/bulk/" (operation.id) } { (short(operation.id)) } }
-                        td.why { (operation.change) " " (operation.filter.describe(operation.change)) }
+                        td.why { (verb(operation.change)) " " (which(operation.change, &operation.filter)) }
                         td { (operation.stage) }
                         td { (bar(operation)) }
                         td.number { (operation.refused) }
@@ -131,7 +131,7 @@ pub(super) async fn plan(
     let (change, filter) = wanted.read(now)?;
     let plan = bulk::plan(&mut *console.pool.acquire().await?, change, &filter).await?;
     let content = html! {
-        h1 { (verb(change)) " " (plan.filter.describe(change)) }
+        h1 { (verb(change)) " " (which(change, &plan.filter)) }
         (planned(&plan, now))
         @if plan.matched.jobs > 0 && person.may(Permission::Operate) { (start_form(&plan, &wanted, &person)) }
     };
@@ -147,6 +147,24 @@ const fn verb(change: Change) -> &'static str {
     }
 }
 
+/// Which jobs a filter lets through, in words.
+fn which(change: Change, filter: &Filter) -> String {
+    let (all, from) =
+        if change.of_dead() { ("dead letters", "that died") } else { ("unfinished jobs", "enqueued") };
+    let mut words = vec![all.to_owned()];
+    words.extend(filter.kind.as_ref().map(|kind| format!("of {kind}")));
+    words.extend(filter.queue.map(|queue| format!("on {queue}")));
+    words.extend(filter.group.as_ref().map(|group| format!("for {group}")));
+    words.extend(filter.pattern.as_ref().map(|key| format!("of group {key}")));
+    words.extend(filter.error_contains.as_ref().map(|text| format!("with “{text}” in their error")));
+    words.extend(filter.since.map(|at| format!("{from} since {}", at.format("%Y-%m-%d %H:%M:%S UTC"))));
+    words.extend(filter.until.map(|at| format!("{from} before {}", at.format("%Y-%m-%d %H:%M:%S UTC"))));
+    if words.len() == 1 {
+        words.insert(0, "all".to_owned());
+    }
+    words.join(" ")
+}
+
 fn planned(plan: &Plan, now: DateTime<Utc>) -> Markup {
     let length =
         |seconds: u64| parts::span(TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000)));
@@ -157,8 +175,8 @@ fn planned(plan: &Plan, now: DateTime<Utc>) -> Markup {
                 p.empty { "Nothing to do: the filters let no job through now." }
             } @else {
                 p {
-                    strong { @if plan.matched.more { "More than " } (plan.matched.jobs) " jobs" }
-                    " for " (plan.matched.groups) " sellers. "
+                    strong { @if plan.matched.more { "More than " } (parts::quantity(plan.matched.jobs, "job")) }
+                    " for " (parts::quantity(plan.matched.groups, "seller")) ". "
                     @match plan.change {
                         Change::Requeue => "They run again with all their attempts.",
                         Change::Discard => "They are given up, and stay in the ledger as cancelled with their errors.",
@@ -166,8 +184,12 @@ fn planned(plan: &Plan, now: DateTime<Utc>) -> Markup {
                     }
                 }
                 @if let Some(seconds) = plan.eta_seconds {
-                    p { "Amazon's usage plans need at least " strong { (length(seconds)) } " for that: until "
-                        (parts::moment(now + TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0)))) "." }
+                    @if seconds == 0 {
+                        p { "Amazon's usage plans have saved up enough calls for that." }
+                    } @else {
+                        p { "Amazon's usage plans need at least " strong { (length(seconds)) } " for that: until "
+                            (parts::moment(now + TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0)))) "." }
+                    }
                     div.scroll {
                         table {
                             thead { tr { th { "budget" } th.number { "calls" } th.number { "a second" } th { "takes" } } }
@@ -244,7 +266,7 @@ pub(super) async fn page(
 fn content(operation: &Operation, person: &Person, now: DateTime<Utc>) -> Markup {
     let stoppable = matches!(operation.stage, Stage::Planned | Stage::Running);
     html! {
-        h1 { (verb(operation.change)) " " (operation.filter.describe(operation.change)) }
+        h1 { (verb(operation.change)) " " (which(operation.change, &operation.filter)) }
         p.id.whole { (operation.id) }
         p.progress { strong { (operation.stage) } ": " (bar(operation)) }
         @if operation.stage == Stage::Planned && now - operation.created_at > TimeDelta::seconds(10) {

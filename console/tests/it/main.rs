@@ -2,6 +2,7 @@
 
 mod amzigo;
 mod budgets;
+mod bulk;
 mod cancel;
 mod commands;
 mod controls;
@@ -13,3 +14,6 @@ mod freshness;
 mod lost_redis;
 mod overview;
 mod pages;
+mod schedules;
+mod search;
+mod seller_pages;

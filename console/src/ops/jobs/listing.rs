@@ -260,7 +260,7 @@ pub async fn counts(
     }
     let rows = sqlx::query!(
         r#"
-        select state as "state!", count(*) as "count!", sum(count(*)) over (partition by source) as "of_source!: i64"
+        select state as "state!", count(*) as "count!", (sum(count(*)) over (partition by source))::bigint as "of_source!"
         from (
             (select 'dead' as source, 'dead' as state from dead_letters
                 where ($1::text is null or kind = $1) and ($2::text is null or queue = $2) and ($3::text is null or group_name = $3)
