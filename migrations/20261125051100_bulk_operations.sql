@@ -6,6 +6,7 @@ create table bulk_operations (
     filter jsonb not null,
     actor text not null check (actor <> ''),
     reason text not null check (reason <> ''),
+    via text not null check (via in ('console', 'cli', 'api', 'system')),
     state text not null default 'planned' check (state in ('planned', 'running', 'stopping', 'stopped', 'finished')),
     matched bigint not null check (matched >= 0),
     changed bigint not null default 0 check (changed >= 0),
@@ -26,6 +27,7 @@ comment on column bulk_operations.change is 'requeue or discard dead letters, or
 comment on column bulk_operations.filter is 'Which jobs: all that its fields let through.';
 comment on column bulk_operations.actor is 'Who started it.';
 comment on column bulk_operations.reason is 'Why; it stands in the audit log with each job that was changed.';
+comment on column bulk_operations.via is 'Through which door it was started, as in audit_log.';
 comment on column bulk_operations.state is 'planned (not begun), running, stopping (somebody wants it stopped), stopped or finished.';
 comment on column bulk_operations.matched is 'How many jobs the filter let through when it was started; at most so many are looked at.';
 comment on column bulk_operations.changed is 'How many jobs it has changed.';

@@ -4,6 +4,7 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod audit;
 mod batch;
 mod budgets;
 mod bulk;
@@ -22,7 +23,9 @@ mod schedules;
 mod sellers;
 mod serve;
 mod setup;
+mod staff;
 mod stop;
+mod why;
 
 use std::process::ExitCode;
 
@@ -70,6 +73,10 @@ enum Command {
     Schedules(schedules::Schedules),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    Staff(staff::Staff),
     Serve(serve::Serve),
 }
 
@@ -105,6 +112,8 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Controls(controls) => controls.run(answers).await,
         Command::Schedules(schedules) => schedules.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Audit(audit) => audit.run(answers).await,
+        Command::Staff(staff) => staff.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

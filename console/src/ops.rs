@@ -3,6 +3,8 @@
 //! A function that changes something takes an [`Act`] and writes it to the audit log in the transaction of the change, so
 //! that there is no change without a name and a reason. Times are handed in.
 
+pub mod audit;
+pub mod audit_chain;
 pub mod backlog;
 pub mod batches;
 pub mod budgets;
@@ -16,6 +18,7 @@ pub mod delay;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
+pub mod invite;
 pub mod jobs;
 pub mod overview;
 pub mod run_now;
@@ -24,4 +27,4 @@ pub mod search;
 pub mod sellers;
 pub mod story;
 
-pub use queue::act::{self, Act};
+pub use queue::act::{self, Act, Via};

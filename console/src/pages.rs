@@ -7,20 +7,32 @@
 mod acting;
 mod amazon;
 mod assets;
+mod audit;
 mod bulk;
 mod dead;
 mod deadlines;
+mod demo;
+mod factors;
+mod fields;
 mod gauges;
 mod headers;
+mod invitation;
 mod job;
 mod layout;
 mod list;
 mod overview;
 mod parts;
+mod passkey_form;
 mod problem;
+mod recovery_codes;
+mod scan;
 mod schedules;
+mod second_factor;
 mod seller;
 mod sellers;
+pub(crate) mod sign_in;
+mod signed_in;
+pub(crate) mod step_up;
 
 use axum::{Router, middleware};
 use runtime::health::Health;
@@ -63,8 +75,12 @@ fn routes(console: &Console) -> Routes {
         .post("/sellers/{id}/pause", operate, seller::pause)
         .post("/sellers/{id}/resume", operate, seller::resume)
         .post("/sellers/{id}/disconnect", Rule::SteppedUp(Permission::Operate), seller::disconnect)
-        .get("/amazon", view, amazon::page);
-    assets::add(routes)
+        .get("/amazon", view, amazon::page)
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
+    let routes = sign_in::add(routes);
+    let routes = invitation::add(routes);
+    let routes = factors::add(routes);
+    demo::add(assets::add(routes), console)
 }
 
 /// What [`router`] answers, as it was declared, without health and metrics.

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use thiserror::Error;
 
-use crate::{JobId, Queue, act::Act};
+use crate::{
+    JobId, Queue,
+    act::{Act, Via},
+};
 
 mod slice;
 
@@ -220,6 +223,9 @@ pub struct Operation {
     pub actor: String,
     /// Why.
     pub reason: String,
+    /// Through which door.
+    #[serde(skip)]
+    via: Via,
     /// How far it is.
     pub stage: Stage,
     /// How many jobs the filter let through when it was started.
@@ -350,14 +356,15 @@ pub async fn start(
     let id = BulkId::new();
     sqlx::query!(
         r#"
-        insert into bulk_operations (id, change, filter, actor, reason, matched, created_at)
-        values ($1, $2, $3, $4, $5, $6, $7)
+        insert into bulk_operations (id, change, filter, actor, reason, via, matched, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
         "#,
         id.0,
         change.name(),
         serde_json::to_value(filter).unwrap_or_default(),
         act.actor(),
         act.reason(),
+        act.door().name(),
         matched,
         now,
     )
@@ -395,7 +402,7 @@ pub async fn show(connection: &mut PgConnection, id: BulkId) -> Result<Operation
     let row = sqlx::query_as!(
         Row,
         r#"
-        select id as "id: BulkId", change, filter, actor, reason, state, matched, changed, refused, refusals,
+        select id as "id: BulkId", change, filter, actor, reason, via, state, matched, changed, refused, refusals,
             after_id as "after_id: JobId", created_at, began_at, last_slice_at, finished_at, error
         from bulk_operations where id = $1
         "#,
@@ -414,7 +421,7 @@ pub async fn list(connection: &mut PgConnection, most: i64) -> Result<Vec<Operat
     let rows = sqlx::query_as!(
         Row,
         r#"
-        select id as "id: BulkId", change, filter, actor, reason, state, matched, changed, refused, refusals,
+        select id as "id: BulkId", change, filter, actor, reason, via, state, matched, changed, refused, refusals,
             after_id as "after_id: JobId", created_at, began_at, last_slice_at, finished_at, error
         from bulk_operations order by finished_at is not null, id desc limit $1
         "#,
@@ -431,6 +438,7 @@ struct Row {
     filter: serde_json::Value,
     actor: String,
     reason: String,
+    via: String,
     state: String,
     matched: i64,
     changed: i64,
@@ -455,6 +463,8 @@ impl Row {
             filter: serde_json::from_value(self.filter).map_err(json)?,
             actor: self.actor,
             reason: self.reason,
+            // A door that a newer release knows is none of ours to tell.
+            via: Via::ALL.into_iter().find(|via| via.name() == self.via).unwrap_or(Via::System),
             stage: self.state.parse().map_err(unreadable)?,
             matched: self.matched,
             changed: self.changed,

@@ -39,6 +39,7 @@ mod run_metrics;
 pub mod run_times;
 mod running;
 pub mod schedule;
+mod schema;
 mod scripts;
 pub mod settle;
 pub mod signals;

@@ -18,9 +18,9 @@ use super::{
     answer::{self, Answers},
     database,
     stop::Stop,
+    why,
 };
 use crate::ops::{
-    Act,
     bulk::{self, Plan, StartError},
     search,
 };
@@ -180,7 +180,7 @@ pub(super) struct Start {
 
 impl Start {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;
@@ -340,7 +340,7 @@ pub(super) struct StopIt {
 
 impl StopIt {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;

@@ -4,8 +4,8 @@ use clap::Args;
 use queue::{JobId, hurry::HurryError};
 use serde_json::json;
 
-use super::{answer::Answers, database, stop::Stop};
-use crate::ops::{Act, run_now};
+use super::{answer::Answers, database, stop::Stop, why};
+use crate::ops::run_now;
 
 /// Let a delayed job run now, whatever moment it waits for. Where it waits for a budget, its run asks and waits again.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct RunNow {
 
 impl RunNow {
     pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;

@@ -8,6 +8,7 @@ use super::{
     answer::{self, Answers},
     database,
     stop::Stop,
+    why,
 };
 use crate::ops::{
     Act,
@@ -87,7 +88,7 @@ struct Said {
 
 impl Said {
     fn act(&self) -> Result<Act, Stop> {
-        Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)
+        why::act(self.actor.as_deref(), &self.reason)
     }
 
     async fn pause(self, paused: bool, answers: Answers) -> Result<(), Stop> {

@@ -1,6 +1,7 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
+mod audit;
 mod budgets;
 mod bulk;
 mod cancel;
@@ -8,6 +9,7 @@ mod commands;
 mod controls;
 mod dead_letters;
 mod deadlines;
+mod demo;
 mod deployment;
 mod explain;
 mod freshness;
@@ -17,3 +19,4 @@ mod pages;
 mod schedules;
 mod search;
 mod seller_pages;
+mod sign_in;

@@ -37,7 +37,7 @@ pub async fn slice(pool: &PgPool, now: DateTime<Utc>) -> Result<Option<Slice>, B
     let row = sqlx::query_as!(
         Row,
         r#"
-        select id as "id: BulkId", change, filter, actor, reason, state, matched, changed, refused, refusals,
+        select id as "id: BulkId", change, filter, actor, reason, via, state, matched, changed, refused, refusals,
             after_id as "after_id: JobId", created_at, began_at, last_slice_at, finished_at, error
         from bulk_operations where finished_at is null
         order by last_slice_at nulls first, id limit 1 for update skip locked
@@ -92,7 +92,8 @@ async fn carry_on(
         (_, false) => unfinished(connection, &operation, most).await?,
     };
     // The name of the operation stands with each of its jobs; the reason itself was accepted when it was started.
-    let act = Act::stored(&operation.actor, &format!("{} (bulk operation {id})", operation.reason));
+    let act =
+        Act::stored(&operation.actor, &format!("{} (bulk operation {id})", operation.reason), operation.via);
     let mut refusals = Vec::new();
     for job in &jobs {
         match one(connection, change, *job, now).await? {
