@@ -58,7 +58,10 @@ async fn keys(environment: &dyn Environment, pool: Option<&PgPool>) -> Check {
             }
             Check::fail(
                 name,
-                format!("authorisations or authenticators were encrypted with keys that are not in {}: {missing:?}", KEYS.name),
+                format!(
+                    "authorisations or authenticators were encrypted with keys that are not in {}: {missing:?}",
+                    KEYS.name
+                ),
                 "put those keys back behind the first one; without them sellers must authorise again, and staff be invited again",
             )
         }
