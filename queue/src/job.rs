@@ -1,10 +1,14 @@
 //! What a kind of job is, and the catalog of all kinds: the one table that registration, enqueueing, schedules, pages and
 //! the README are made from.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, LazyLock},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -17,13 +21,14 @@ use crate::{
     outbox::{Cause, NewJob},
     policy::{Policy, Queue},
     schedule::Schedule,
+    schema,
     signals::Signals,
     trace::TraceContext,
 };
 
 /// A kind of job. The struct that implements it is the payload: ids and choices only, never a name, an address or a
 /// secret, because payloads are stored and shown to operators.
-pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// The kind's name: the struct's in snake case, and its file's.
     const KIND: &'static str;
     /// What it does, in one sentence for tables of kinds.
@@ -162,6 +167,7 @@ pub struct Kind<C> {
     pub policy: Policy,
     /// When it fires by itself.
     pub schedule: Option<Schedule>,
+    schema: LazyLock<Value>,
     prepare: Prepare,
     execute: Execute<C>,
     budgets: BudgetsOf,
@@ -179,6 +185,7 @@ impl<C: Send + Sync + 'static> Kind<C> {
             version: J::VERSION,
             policy: J::POLICY,
             schedule: J::SCHEDULE,
+            schema: LazyLock::new(schema::of::<J>),
             prepare: |payload, cause| Ok(NewJob::of(&parse::<J>(payload)?, cause)),
             execute: |context, payload, run| {
                 Box::pin(async move {
@@ -196,6 +203,12 @@ impl<C: Send + Sync + 'static> Kind<C> {
             },
             context: PhantomData,
         }
+    }
+
+    /// What its payload must look like, as JSON Schema (draft 2020-12): a closed object.
+    #[must_use]
+    pub fn schema(&self) -> &Value {
+        &self.schema
     }
 
     /// Runs a job of this kind once. The only caller is the worker.
@@ -229,6 +242,10 @@ fn lift<J: Job>(payload: Value, version: u8) -> Result<J, PayloadError> {
 }
 
 fn parse<J: Job>(payload: Value) -> Result<J, PayloadError> {
+    if !payload.is_object() {
+        // Serde would take a list too, field by field.
+        return Err(PayloadError::DoesNotFit { kind: J::KIND, why: "it is not a JSON object".to_owned() });
+    }
     serde_json::from_value(payload).map_err(|error| PayloadError::DoesNotFit {
         kind: J::KIND,
         // Serde quotes a value of the wrong type, and the value may be anything.
@@ -430,7 +447,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Serialize, Deserialize)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct CountStock {
         seller: u32,
@@ -453,7 +470,7 @@ mod tests {
     }
 
     /// Its payload named the seller `shop` once, and was a list of sellers before.
-    #[derive(Serialize, Deserialize)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct CountShelves {
         seller: u32,

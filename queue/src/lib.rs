@@ -4,6 +4,7 @@
 //! Redis holds only what is ready, delayed or leased. `docs/ARCHITECTURE.md` draws how a job flows; each script in `lua/`
 //! states its contract.
 
+pub mod act;
 mod attend;
 pub mod backend;
 pub mod batch;
@@ -40,10 +41,12 @@ mod run_metrics;
 pub mod run_times;
 mod running;
 pub mod schedule;
+mod schema;
 mod scripts;
 pub mod settle;
 pub mod signals;
 pub mod state;
+pub mod stepping;
 mod storable;
 pub mod testing;
 pub mod trace;

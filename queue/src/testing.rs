@@ -72,7 +72,7 @@ impl TestLedger {
 /// ```
 /// # use queue::{testing::TestEngine, Catalog, Kind, Job, Policy, Run, Outcome, Failure, State};
 /// # use serde::{Serialize, Deserialize};
-/// # #[derive(Serialize, Deserialize)] struct CountStock { seller: u32 }
+/// # #[derive(Serialize, Deserialize, schemars::JsonSchema)] struct CountStock { seller: u32 }
 /// # impl Job for CountStock {
 /// #     const KIND: &'static str = "count_stock";
 /// #     const SUMMARY: &'static str = "Counts.";

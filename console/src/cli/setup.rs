@@ -4,7 +4,7 @@ use clap::Args;
 use jobs::{catalog::CATALOG, keyring::Keyring};
 use runtime::postgres::{self, PostgresError};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     answer::{self, Answers},
@@ -63,9 +63,11 @@ impl NewKey {
     }
 }
 
-/// List the kinds of jobs, with their queues and schedules.
+/// List the kinds of jobs, with their queues and schedules; with --json, also what their payloads must look like.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  amzigo kinds")]
+#[command(
+    after_help = "Examples:\n  amzigo kinds\n  amzigo kinds --json | jq '.kinds[] | {kind, payload_schema}'"
+)]
 pub(super) struct Kinds {}
 
 #[derive(Serialize)]
@@ -80,6 +82,7 @@ struct KindLine {
     expires_after_seconds: Option<u64>,
     payload_version: u8,
     summary: &'static str,
+    payload_schema: &'static Value,
 }
 
 impl Kinds {
@@ -97,6 +100,7 @@ impl Kinds {
                 expires_after_seconds: kind.policy.expires_after.map(|wait| wait.as_secs()),
                 payload_version: kind.version,
                 summary: kind.summary,
+                payload_schema: kind.schema(),
             })
             .collect();
         answers.give(&json!({ "kinds": kinds }), |_| {

@@ -18,6 +18,7 @@ pub(super) enum Place {
     Sellers,
     Amazon,
     Reliability,
+    Audit,
     Nowhere,
 }
 
@@ -35,6 +36,7 @@ const ENTRIES: &[Entry] = &[
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
     Entry(Place::Reliability, "/reliability", "Reliability", Permission::View),
+    Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
 ];
 
 /// Which letter leads to a page, after `g`.
@@ -115,6 +117,7 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                     }
                     @if let Some(person) = frame.person {
                         span.person { (person.name) }
+                        (sign_out(person))
                         button #help type="button" hidden aria-haspopup="dialog" { "Keys " kbd { "?" } }
                     }
                 }
@@ -149,4 +152,43 @@ fn keys(may: &dyn Fn(Permission) -> bool) -> Markup {
             }
         }
     }
+}
+/// Leaving is a button, because it changes something.
+fn sign_out(person: &Person) -> Markup {
+    html! {
+        form.sign-out method="post" action="/sign-out" {
+            input type="hidden" name="csrf" value=(person.csrf.text());
+            button { "Sign out" }
+        }
+    }
+}
+
+/// A page with one thing to do, which no script exchanges: what stands on it may not come a second time. `person` can leave.
+pub(super) fn alone(title: &str, person: Option<&Person>, content: &Markup) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Amzigo" }
+                link rel="icon" href="/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/console.css";
+                link rel="stylesheet" href="/sign_in.css";
+                script src="/sign_in.js" defer {}
+            }
+            body.alone {
+                header {
+                    span.brand { "Amzigo" }
+                    @if let Some(person) = person {
+                        span.person { (person.name) }
+                        (sign_out(person))
+                    }
+                }
+                main #content { h1 { (title) } (content) }
+            }
+        }
+    };
+    Html(page.into_string())
 }

@@ -237,6 +237,8 @@ fn what_needs_no_server_works_without_one() {
     let key = answer(bare(&["new-key", "--id", "2026-11"]).output().expect("the binary starts"));
     assert!(key.out.starts_with("2026-11:") && key.code == 0, "{}", key.err);
     let kinds = answer(bare(&["kinds", "--json"]).output().expect("the binary starts")).json();
+    let schema = &kinds["kinds"][0]["payload_schema"];
+    assert_eq!(schema["properties"]["seller"]["format"], "uuid", "{schema}");
     let names: Vec<_> = kinds["kinds"].as_array().expect("a list").iter().map(|kind| &kind["kind"]).collect();
     assert!(names.contains(&&json!("sync_orders")), "{names:?}");
     let wrong = answer(bare(&["new-key", "--id", "a,b"]).output().expect("the binary starts"));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use queue::{Failure, Job, Outcome, Policy, Priority, Run, Schedule, limit::Budget, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// The seller whose history is copied.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackfillOrders {
     /// Our id of the seller.

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use queue::{Failure, Job, Outcome, Policy, Run, Schedule, outbox, outbox::NewJob, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// The seller whose orders are looked at.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanReviewRequests {
     /// Our id of the seller.

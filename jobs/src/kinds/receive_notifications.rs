@@ -15,6 +15,7 @@ use queue::{
     outbox::{self, NewJob},
     policy::minutes,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -30,7 +31,7 @@ use crate::{
 };
 
 /// Listens to the one queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiveNotifications {}
 

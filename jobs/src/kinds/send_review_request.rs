@@ -9,6 +9,7 @@
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use queue::{Failure, Job, Outcome, Policy, Run, limit::Budget, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,12 +28,13 @@ use crate::{
 };
 
 /// The order.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendReviewRequest {
     /// Our id of the seller.
     pub seller: SellerId,
-    /// Amazon's id of the order, as 123-1234567-1234567.
+    /// Amazon's id of the order.
+    #[schemars(regex(pattern = "^[0-9]{3}-[0-9]{7}-[0-9]{7}$"), example = "123-1234567-1234567")]
     pub order: String,
 }
 

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use queue::{Failure, Job, Outcome, Policy, Run, Schedule, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// The seller whose notices are subscribed to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscribeNotifications {
     /// Our id of the seller.

@@ -11,6 +11,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Failure, Job, JobId, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -31,7 +32,7 @@ use crate::{
 };
 
 /// The seller whose stock is copied.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncInventory {
     /// Our id of the seller.

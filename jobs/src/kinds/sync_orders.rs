@@ -9,6 +9,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{Job, Outcome, Policy, Run, Schedule, Unique, limit::Budget, outbox::NewJob, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// The seller whose orders are copied.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncOrders {
     /// Our id of the seller.

@@ -10,6 +10,7 @@
 
 use chrono::{DateTime, Utc};
 use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// The seller whose marketplaces are looked at.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncParticipations {
     /// Our id of the seller.

@@ -10,6 +10,7 @@
 //! In dead letters: deploy/runbooks/sync_performance.md.
 
 use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// The seller whose figures are copied.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncPerformance {
     /// Our id of the seller.

@@ -12,6 +12,7 @@ use queue::{
     outbox::{self, NewJob},
     policy::minutes,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Looks at all sellers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchAuthorisations {}
 

@@ -1,11 +1,13 @@
 //! Sellers who connected their Amazon account, and their authorisations, encrypted at rest.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use runtime::secret::SecretString;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use sqlx::PgConnection;
 use thiserror::Error;
+use uuid::Uuid;
 
 use crate::{
     keyring::{Keyring, KeyringError, Sealed},
@@ -18,6 +20,20 @@ runtime::id_type!(
     /// Our id of a seller.
     SellerId
 );
+
+impl JsonSchema for SellerId {
+    fn schema_name() -> Cow<'static, str> {
+        "SellerId".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Uuid::json_schema(generator)
+    }
+}
 
 /// A seller, without the authorisation.
 #[derive(Debug, Clone, PartialEq, Eq)]

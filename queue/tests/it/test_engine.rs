@@ -14,6 +14,7 @@ use queue::{
     outbox::{Cause, NewJob},
     testing::TestEngine,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the runs of a test did.
@@ -23,7 +24,7 @@ struct Shelf {
 }
 
 /// Counts a seller's stock; which run of it goes well is in the payload.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct CountStock {
     seller: u32,
     good_attempt: i32,

@@ -6,13 +6,14 @@ use queue::{
     Job, Outcome, Policy, Run, TraceContext,
     outbox::{Cause, NewJob},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{deployment::job, working::Works};
 
-#[derive(Serialize, Deserialize)]
-struct CountShelves;
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct CountShelves {}
 
 impl Job for CountShelves {
     const KIND: &'static str = "count_shelves";
@@ -58,6 +59,6 @@ async fn a_run_is_a_child_of_what_enqueued_its_job() {
     assert_eq!(span.parent_id(), Some(enqueued.span_id()));
     assert_ne!(span.span_id(), enqueued.span_id());
 
-    let follow_up = NewJob::caused_by(&CountShelves, &run);
+    let follow_up = NewJob::caused_by(&CountShelves {}, &run);
     assert_eq!((follow_up.trace, follow_up.cause), (Some(span), Cause::Job(traced.id)));
 }

@@ -16,11 +16,12 @@ use queue::{
     retry::Verdict,
     watch::{Escalated, Watch},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::deployment::{Deployment, job, seconds, start};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct CountStock {
     seller: u32,
     #[serde(default)]

@@ -7,6 +7,7 @@
 //! In dead letters: deploy/runbooks/<kind>.md.
 
 use queue::{Failure, Job, Outcome, Policy, Run, policy::minutes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use jobs::{
@@ -15,7 +16,7 @@ use jobs::{
 };
 
 /// The seller whose marketplaces are counted.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CountMarketplaces {
     /// Our id of the seller.
