@@ -18,7 +18,10 @@ pub mod freshness;
 pub mod history;
 pub mod invite;
 pub mod jobs;
+pub mod kinds;
 pub mod overview;
+pub mod reliability;
 pub mod sellers;
+pub mod workers;
 
 pub use queue::act::{self, Act, Via};

@@ -17,6 +17,7 @@ mod headers;
 mod history;
 mod invitation;
 mod job;
+mod kinds;
 mod layout;
 mod list;
 mod live;
@@ -24,13 +25,17 @@ mod overview;
 mod parts;
 mod passkey_form;
 mod problem;
+mod queues;
 mod recovery_codes;
+mod reliability;
 mod scan;
 mod second_factor;
 mod sellers;
 pub(crate) mod sign_in;
 mod signed_in;
+mod steering;
 pub(crate) mod step_up;
+mod workers;
 
 use axum::{Extension, Router, middleware};
 use runtime::health::Health;
@@ -50,6 +55,12 @@ fn routes(console: &Console) -> Routes {
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
         .get("/live", view, live::stream)
+        .get("/queues", view, queues::page)
+        .post("/queues/{queue}/{change}", operate, steering::queue)
+        .get("/kinds", view, kinds::page)
+        .post("/kinds/{kind}/{change}", operate, steering::kind)
+        .get("/workers", view, workers::page)
+        .get("/reliability", view, reliability::page)
         .get("/jobs", view, list::page)
         .get("/jobs/{id}", view, job::page)
         .post("/jobs/{id}/requeue", operate, job::requeue)
