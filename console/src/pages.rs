@@ -8,7 +8,10 @@ mod acting;
 mod amazon;
 mod assets;
 mod audit;
+mod bulk;
 mod chart;
+mod dead;
+mod deadlines;
 mod demo;
 mod factors;
 mod fields;
@@ -17,6 +20,7 @@ mod headers;
 mod history;
 mod invitation;
 mod job;
+mod keys;
 mod kinds;
 mod layout;
 mod list;
@@ -29,7 +33,9 @@ mod queues;
 mod recovery_codes;
 mod reliability;
 mod scan;
+mod schedules;
 mod second_factor;
+mod seller;
 mod sellers;
 pub(crate) mod sign_in;
 mod signed_in;
@@ -52,6 +58,8 @@ use crate::{
 fn routes(console: &Console) -> Routes {
     let view = Rule::Staff(Permission::View);
     let operate = Rule::Staff(Permission::Operate);
+    let administer = Rule::Staff(Permission::Administer);
+    let administer_now = Rule::SteppedUp(Permission::Administer);
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
         .get("/live", view, live::stream)
@@ -65,9 +73,32 @@ fn routes(console: &Console) -> Routes {
         .get("/jobs/{id}", view, job::page)
         .post("/jobs/{id}/requeue", operate, job::requeue)
         .post("/jobs/{id}/discard", operate, job::discard)
+        .post("/jobs/{id}/cancel", operate, job::cancel)
+        .post("/jobs/{id}/run-now", operate, job::run_now)
+        .post("/jobs/change", operate, list::change)
+        .get("/dead", view, dead::page)
+        .get("/schedules", view, schedules::page)
+        .post("/schedules/{kind}/run", operate, schedules::run)
+        .post("/schedules/{kind}/pause", operate, schedules::pause)
+        .post("/schedules/{kind}/resume", operate, schedules::resume)
+        .get("/deadlines", view, deadlines::page)
+        .get("/bulk", view, bulk::list)
+        .get("/bulk/new", view, bulk::plan)
+        .post("/bulk/start", Rule::SteppedUp(Permission::Operate), bulk::start)
+        .get("/bulk/{id}", view, bulk::page)
+        .post("/bulk/{id}/stop", operate, bulk::stop)
         .get("/sellers", view, sellers::page)
+        .get("/sellers/{id}", view, seller::page)
+        .post("/sellers/{id}/sync", operate, seller::sync)
+        .post("/sellers/{id}/pause", operate, seller::pause)
+        .post("/sellers/{id}/resume", operate, seller::resume)
+        .post("/sellers/{id}/disconnect", Rule::SteppedUp(Permission::Operate), seller::disconnect)
         .get("/amazon", view, amazon::page)
-        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page)
+        .get("/keys", administer, keys::page)
+        .post("/keys", administer_now, keys::create)
+        .post("/keys/{id}/rotate", administer_now, keys::rotate)
+        .post("/keys/{id}/revoke", administer_now, keys::revoke);
     let routes = sign_in::add(routes);
     let routes = invitation::add(routes);
     let routes = factors::add(routes);

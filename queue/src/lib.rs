@@ -8,6 +8,7 @@ pub mod act;
 mod attend;
 pub mod backend;
 pub mod batch;
+pub mod bulk;
 pub mod cancel;
 pub mod controls;
 pub mod dead;

@@ -96,9 +96,7 @@ impl Chart<'_> {
     fn height(&self, value: f64, (bottom, top): (f64, f64)) -> f64 {
         let share = match self.form {
             Form::Bars => (value - bottom) / (top - bottom),
-            Form::Times => {
-                (value.max(bottom).log10() - bottom.log10()) / (top.log10() - bottom.log10())
-            }
+            Form::Times => (value.max(bottom).log10() - bottom.log10()) / (top.log10() - bottom.log10()),
         };
         share.clamp(0.0, 1.0)
     }
@@ -342,7 +340,10 @@ mod tests {
         let chart = example(Form::Bars, vec![Some(3.0), None, Some(37.0)]);
         assert_eq!(chart.bounds(), (0.0, 40.0));
         let paths = bars(&chart, chart.bounds());
-        assert_eq!(paths, [("M20.0 120.0v-9.0h160.0v9.0zM420.0 120.0v-111.0h160.0v111.0z".to_owned(), "done")]);
+        assert_eq!(
+            paths,
+            [("M20.0 120.0v-9.0h160.0v9.0zM420.0 120.0v-111.0h160.0v111.0z".to_owned(), "done")]
+        );
         assert!(chart.in_words().ends_with("done: at last 37, at most 37 a minute."), "{}", chart.in_words());
     }
 

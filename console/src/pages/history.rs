@@ -129,7 +129,16 @@ fn times<'c>(
             .collect(),
     });
     let each = history.span.stretch().length();
-    Chart { id, title, unit: "", form: Form::Times, series: series.collect(), from: history.from, each, empty }
+    Chart {
+        id,
+        title,
+        unit: "",
+        form: Form::Times,
+        series: series.collect(),
+        from: history.from,
+        each,
+        empty,
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]

@@ -15,10 +15,14 @@ pub(super) enum Place {
     Workers,
     Jobs,
     Dead,
+    Schedules,
+    Deadlines,
     Sellers,
     Amazon,
-    Reliability,
+    Bulk,
     Audit,
+    Keys,
+    Reliability,
     Nowhere,
 }
 
@@ -32,11 +36,15 @@ const ENTRIES: &[Entry] = &[
     Entry(Place::Kinds, "/kinds", "Kinds", Permission::View),
     Entry(Place::Workers, "/workers", "Workers", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
-    Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
+    Entry(Place::Dead, "/dead", "Dead letters", Permission::View),
+    Entry(Place::Schedules, "/schedules", "Schedules", Permission::View),
+    Entry(Place::Deadlines, "/deadlines", "Deadlines", Permission::View),
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
+    Entry(Place::Bulk, "/bulk", "Bulk", Permission::View),
     Entry(Place::Reliability, "/reliability", "Reliability", Permission::View),
     Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
+    Entry(Place::Keys, "/keys", "Keys", Permission::Administer),
 ];
 
 /// Which letter leads to a page, after `g`.
@@ -47,7 +55,6 @@ const LETTERS: &[(&str, &str)] = &[
     ("/workers", "w"),
     ("/jobs", "j"),
     ("/dead", "d"),
-    ("/jobs?state=dead", "d"),
     ("/schedules", "h"),
     ("/deadlines", "l"),
     ("/sellers", "s"),
@@ -65,7 +72,10 @@ const KEYS: &[(&str, &str)] = &[
     ("j", "next row"),
     ("k", "previous row"),
     ("Enter", "open the row's job"),
-    ("R, D, P …", "open the form of the button that begins with this letter, in the row or on the page; nothing is done before you give a reason"),
+    (
+        "R, D, P …",
+        "open the form of the button that begins with this letter, in the row or on the page; nothing is done before you give a reason",
+    ),
     ("Esc", "leave a field, close a form"),
     ("?", "these keys"),
 ];
@@ -106,9 +116,9 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                 header {
                     span.brand { "Amzigo" }
                     nav aria-label="Pages" {
-                        @for Entry(place, href, name, permission) in ENTRIES {
-                            @if may(*permission) {
-                                a href=(href) data-key=[letter(href)] aria-current=[(*place == frame.place).then_some("page")] { (name) }
+                        @for &Entry(place, href, name, permission) in ENTRIES {
+                            @if may(permission) {
+                                a href=(href) data-key=[letter(href)] aria-current=[(place == frame.place).then_some("page")] { (name) }
                             }
                         }
                     }
@@ -116,9 +126,9 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                         span #freshness title="When this page was read" { @if let Some(now) = frame.now { (now.format("%H:%M:%S UTC")) } }
                     }
                     @if let Some(person) = frame.person {
+                        button #help type="button" hidden aria-haspopup="dialog" { "Keys " kbd { "?" } }
                         span.person { (person.name) }
                         (sign_out(person))
-                        button #help type="button" hidden aria-haspopup="dialog" { "Keys " kbd { "?" } }
                     }
                 }
                 p #notice role="status" hidden {}
@@ -130,29 +140,6 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
     Html(page.into_string())
 }
 
-/// All keys, shown by `?`.
-fn keys(may: &dyn Fn(Permission) -> bool) -> Markup {
-    html! {
-        dialog #keys aria-labelledby="keys-title" {
-            form method="dialog" {
-                h2 #keys-title { "Keys" }
-                div.columns {
-                    dl {
-                        @for (keys, what) in KEYS { dt { kbd { (keys) } } dd { (what) } }
-                    }
-                    dl {
-                        @for Entry(_, href, name, permission) in ENTRIES {
-                            @if may(*permission) && let Some(letter) = letter(href) {
-                                dt { kbd { "g" } " " kbd { (letter) } } dd { (name) }
-                            }
-                        }
-                    }
-                }
-                button { "Close" }
-            }
-        }
-    }
-}
 /// Leaving is a button, because it changes something.
 fn sign_out(person: &Person) -> Markup {
     html! {
@@ -191,4 +178,28 @@ pub(super) fn alone(title: &str, person: Option<&Person>, content: &Markup) -> H
         }
     };
     Html(page.into_string())
+}
+
+/// All keys, shown by `?`.
+fn keys(may: &dyn Fn(Permission) -> bool) -> Markup {
+    html! {
+        dialog #keys aria-labelledby="keys-title" {
+            form method="dialog" {
+                h2 #keys-title { "Keys" }
+                div.columns {
+                    dl {
+                        @for (keys, what) in KEYS { dt { kbd { (keys) } } dd { (what) } }
+                    }
+                    dl {
+                        @for Entry(_, href, name, permission) in ENTRIES {
+                            @if may(*permission) && let Some(letter) = letter(href) {
+                                dt { kbd { "g" } " " kbd { (letter) } } dd { (name) }
+                            }
+                        }
+                    }
+                }
+                button { "Close" }
+            }
+        }
+    }
 }

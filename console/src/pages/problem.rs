@@ -34,9 +34,6 @@ pub enum Problem {
     /// A factor has to be given again.
     #[error("a factor has to be given again")]
     StepUp,
-    /// Too many ask for something that lasts.
-    #[error("too many pages are open")]
-    Busy,
     /// It was good once.
     #[error("{0}")]
     Gone(String),
@@ -46,6 +43,9 @@ pub enum Problem {
     /// Something of ours is broken.
     #[error("something of ours is broken")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Too many ask for something that lasts.
+    #[error("too many pages are open")]
+    Busy,
     /// More than a form may have.
     #[error("the form is too large")]
     TooLarge,
@@ -83,11 +83,6 @@ impl IntoResponse for Problem {
                 let what = "This needs a factor that was given within the last ten minutes.";
                 (StatusCode::FORBIDDEN, "Confirm that it is you", what.to_owned())
             }
-            Self::Busy => {
-                let what = "Too many pages look at the console at once. This one works when it is loaded again, and does \
-                            not keep itself fresh.";
-                (StatusCode::SERVICE_UNAVAILABLE, "Too many pages", what.to_owned())
-            }
             Self::Gone(what) => (StatusCode::GONE, "No longer there", what.clone()),
             Self::TooMany(wait) => {
                 let what = format!(
@@ -105,6 +100,11 @@ impl IntoResponse for Problem {
                 let what = "Something of ours is broken, and its log says what. A passkey may work where a password \
                             does not.";
                 (StatusCode::INTERNAL_SERVER_ERROR, "Not now", what.to_owned())
+            }
+            Self::Busy => {
+                let what = "Too many pages look at the console at once. This one works when it is loaded again, and does \
+                            not keep itself fresh.";
+                (StatusCode::SERVICE_UNAVAILABLE, "Too many pages", what.to_owned())
             }
             Self::TooLarge => {
                 let what = "The form is larger than any of ours; nothing was done.";
