@@ -21,6 +21,7 @@ mod history;
 mod invitation;
 mod job;
 mod keys;
+mod kinds;
 mod layout;
 mod list;
 mod live;
@@ -28,7 +29,9 @@ mod overview;
 pub(crate) mod parts;
 mod passkey_form;
 mod problem;
+mod queues;
 mod recovery_codes;
+mod reliability;
 mod scan;
 mod schedules;
 mod second_factor;
@@ -36,7 +39,9 @@ mod seller;
 mod sellers;
 pub(crate) mod sign_in;
 mod signed_in;
+mod steering;
 pub(crate) mod step_up;
+mod workers;
 
 use axum::{Extension, Router, middleware};
 use runtime::health::Health;
@@ -58,6 +63,12 @@ fn routes(console: &Console) -> Routes {
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
         .get("/live", view, live::stream)
+        .get("/queues", view, queues::page)
+        .post("/queues/{queue}/{change}", operate, steering::queue)
+        .get("/kinds", view, kinds::page)
+        .post("/kinds/{kind}/{change}", operate, steering::kind)
+        .get("/workers", view, workers::page)
+        .get("/reliability", view, reliability::page)
         .get("/jobs", view, list::page)
         .get("/jobs/{id}", view, job::page)
         .post("/jobs/{id}/requeue", operate, job::requeue)
