@@ -17,6 +17,7 @@ mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
+mod people;
 mod redis;
 mod sellers;
 mod serve;
@@ -68,6 +69,8 @@ enum Command {
     Sellers(sellers::Sellers),
     #[command(subcommand)]
     Audit(audit::Audit),
+    #[command(subcommand)]
+    Staff(people::People),
     Serve(serve::Serve),
 }
 
@@ -102,6 +105,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Audit(audit) => audit.run(answers).await,
+        Command::Staff(staff) => staff.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

@@ -17,6 +17,7 @@ pub mod explain;
 pub mod freshness;
 pub mod jobs;
 pub mod overview;
+pub mod people;
 pub mod sellers;
 
 pub use queue::act::{self, Act, Via};

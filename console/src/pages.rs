@@ -4,6 +4,7 @@
 //! anything but ids and what our own programs wrote, and all of it is escaped. Who may see and do what is said with each
 //! route in [`routes`].
 
+mod account;
 mod acting;
 mod amazon;
 mod assets;
@@ -16,6 +17,7 @@ mod layout;
 mod list;
 mod overview;
 mod parts;
+mod people;
 mod problem;
 mod sellers;
 
@@ -43,6 +45,7 @@ fn routes(console: &Console) -> Routes {
         .get("/sellers", view, sellers::page)
         .get("/amazon", view, amazon::page)
         .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
+    let routes = account::add(people::add(routes));
     demo::add(assets::add(routes), console)
 }
 

@@ -1,6 +1,7 @@
 //! Sessions: opened by a sign-in, found by the token in the cookie, ended by time or by a person.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::auth::{Permission, Roles, Token, staff::StaffId};
@@ -125,6 +126,52 @@ pub async fn find(
     }))
 }
 
+/// A session that somebody may ask in.
+#[derive(Debug, Clone, Serialize)]
+pub struct OpenSession {
+    /// Names it, and opens nothing.
+    pub id: SessionId,
+    /// Whose it is.
+    pub staff: StaffId,
+    /// Their name.
+    pub name: String,
+    /// Browser and system in a few words.
+    pub agent: String,
+    /// When it was opened.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub last_seen_at: DateTime<Utc>,
+    /// Whether both factors were given.
+    pub complete: bool,
+}
+
+/// The sessions that are open now, of one person or of all, the last used first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    connection: &mut PgConnection,
+    staff: Option<StaffId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<OpenSession>, sqlx::Error> {
+    sqlx::query_as!(
+        OpenSession,
+        r#"
+        select s.id as "id: SessionId", s.staff_id as "staff: StaffId", staff.name, s.agent, s.created_at, s.last_seen_at,
+            s.second_factor_at is not null as "complete!"
+        from sessions s join staff on staff.id = s.staff_id
+        where ($1::uuid is null or s.staff_id = $1) and s.revoked_at is null and staff.disabled_at is null
+            and s.created_at > $2 and (s.last_seen_at > $3 or 'oncall' = any(staff.roles))
+        order by s.last_seen_at desc, s.id
+        "#,
+        staff.map(|staff| staff.0),
+        now - MOST_AGE,
+        now - MOST_IDLE,
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Ends a session. Ending it twice changes nothing.
 ///
 /// # Errors
@@ -138,4 +185,26 @@ pub async fn revoke(
         .execute(connection)
         .await
         .map(|_| ())
+}
+
+/// Ends all sessions of a person but one: what they may do or what proves who they are has changed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_all(
+    connection: &mut PgConnection,
+    staff: StaffId,
+    except: Option<SessionId>,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    sqlx::query!(
+        "update sessions set revoked_at = $3
+         where staff_id = $1 and revoked_at is null and id is distinct from $2",
+        staff.0,
+        except.map(|session| session.0),
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(|ended| ended.rows_affected())
 }

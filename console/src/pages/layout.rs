@@ -15,6 +15,7 @@ pub(super) enum Place {
     Sellers,
     Amazon,
     Audit,
+    People,
     Nowhere,
 }
 
@@ -22,13 +23,14 @@ pub(super) enum Place {
 struct Entry(Place, &'static str, &'static str, Permission);
 
 /// In the order they are shown.
-const ENTRIES: [Entry; 6] = [
+const ENTRIES: [Entry; 7] = [
     Entry(Place::Overview, "/", "Overview", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
     Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
     Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
+    Entry(Place::People, "/people", "People", Permission::Administer),
 ];
 
 /// What a page says about itself.
@@ -70,7 +72,7 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                         }
                     }
                     span #freshness { @if let Some(now) = frame.now { (now.format("%H:%M:%S UTC")) } }
-                    @if let Some(person) = frame.person { span.person { (person.name) } }
+                    @if let Some(person) = frame.person { a.person href="/account" { (person.name) } }
                 }
                 p #notice role="status" hidden {}
                 main #content tabindex="-1" { (content) }

@@ -254,6 +254,11 @@ impl Serving {
         self.session = Some(amzigo.session(roles, true).await);
     }
 
+    /// From here on asks in this session.
+    pub(crate) fn ask_in(&mut self, session: &Token) {
+        self.session = Some(session.clone());
+    }
+
     /// From here on asks in the session that this answer has opened.
     pub(crate) fn follow_session(&mut self, page: &Page) {
         let cookie = page.headers["set-cookie"].to_str().expect("text");

@@ -13,5 +13,7 @@ mod deployment;
 mod explain;
 mod freshness;
 mod lost_redis;
+mod matrix;
 mod overview;
 mod pages;
+mod people;
