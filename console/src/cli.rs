@@ -17,11 +17,13 @@ mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
+mod keys;
 mod people;
 mod redis;
 mod sellers;
 mod serve;
 mod setup;
+mod staff;
 mod stop;
 mod why;
 
@@ -70,7 +72,9 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
-    Staff(people::People),
+    Staff(staff::Staff),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Serve(serve::Serve),
 }
 
@@ -106,6 +110,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Audit(audit) => audit.run(answers).await,
         Command::Staff(staff) => staff.run(answers).await,
+        Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

@@ -10,16 +10,27 @@ mod amazon;
 mod assets;
 mod audit;
 mod demo;
+mod factors;
+mod fields;
 mod gauges;
 mod headers;
+mod invitation;
 mod job;
+mod keys;
 mod layout;
 mod list;
 mod overview;
 mod parts;
+mod passkey_form;
 mod people;
 mod problem;
+mod recovery_codes;
+mod scan;
+mod second_factor;
 mod sellers;
+pub(crate) mod sign_in;
+mod signed_in;
+pub(crate) mod step_up;
 
 use axum::{Router, middleware};
 use runtime::health::Health;
@@ -36,6 +47,8 @@ use crate::{
 fn routes(console: &Console) -> Routes {
     let view = Rule::Staff(Permission::View);
     let operate = Rule::Staff(Permission::Operate);
+    let administer = Rule::Staff(Permission::Administer);
+    let administer_now = Rule::SteppedUp(Permission::Administer);
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
         .get("/jobs", view, list::page)
@@ -44,8 +57,16 @@ fn routes(console: &Console) -> Routes {
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
         .get("/amazon", view, amazon::page)
-        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
-    let routes = account::add(people::add(routes));
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page)
+        .get("/keys", administer, keys::page)
+        .post("/keys", administer_now, keys::create)
+        .post("/keys/{id}/rotate", administer_now, keys::rotate)
+        .post("/keys/{id}/revoke", administer_now, keys::revoke);
+    let routes = sign_in::add(routes);
+    let routes = invitation::add(routes);
+    let routes = factors::add(routes);
+    let routes = people::add(routes);
+    let routes = account::add(routes);
     demo::add(assets::add(routes), console)
 }
 

@@ -208,3 +208,22 @@ pub async fn revoke_all(
     .await
     .map(|ended| ended.rows_affected())
 }
+
+/// Notes that a factor was given again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn step_up(
+    connection: &mut PgConnection,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update sessions set stepped_up_at = $2 where id = $1 and revoked_at is null",
+        session.0,
+        now
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}

@@ -2,18 +2,19 @@
 //! at that lately. The same as the page `/people`.
 
 use clap::{Args, Subcommand};
+use runtime::env::ProcessEnvironment;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::{
     answer::{self, Answers},
-    database,
+    database, staff,
     stop::Stop,
-    why,
+    why::Why,
 };
 use crate::{
     auth::{
-        Role, Roles,
+        Role, Roles, invitations,
         session::{self, SessionId},
         staff::StaffId,
     },
@@ -21,6 +22,7 @@ use crate::{
         Act,
         people::{self, PeopleError},
     },
+    origin::Origin,
 };
 
 /// Who may use the console, and where they are signed in.
@@ -31,6 +33,7 @@ pub(super) enum People {
     Disable(Disable),
     Enable(Enable),
     Review(Review),
+    Reset(Reset),
     Sessions(Sessions),
     Revoke(Revoke),
 }
@@ -44,6 +47,7 @@ impl People {
             Self::Disable(disable) => disable.change.run(&pool, answers, Change::Disable).await,
             Self::Enable(enable) => enable.change.run(&pool, answers, Change::Enable).await,
             Self::Review(review) => review.change.run(&pool, answers, Change::Review).await,
+            Self::Reset(reset) => reset.run(&pool, answers).await,
             Self::Sessions(sessions) => sessions.run(&pool, answers).await,
             Self::Revoke(revoke) => revoke.run(&pool, answers).await,
         }
@@ -157,6 +161,43 @@ pub(super) struct Review {
     change: Changed,
 }
 
+/// Take every factor from somebody who has lost them, and print a new one-time link. Their sessions end. Give the link to them by a
+/// way that others do not read, and make sure that it is them.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  amzigo staff reset bob --reason 'lost his phone; called back on his number'\n\nThe link is shown once and good for a day."
+)]
+pub(super) struct Reset {
+    /// Their name.
+    name: String,
+    /// Where browsers find the console; without it AMZIGO_CONSOLE_ORIGIN holds.
+    #[arg(long)]
+    origin: Option<Origin>,
+    #[command(flatten)]
+    why: Why,
+}
+
+impl Reset {
+    async fn run(self, pool: &PgPool, answers: Answers) -> Result<(), Stop> {
+        let act = self.why.act()?;
+        let origin = staff::origin(self.origin, &ProcessEnvironment)?;
+        let mut transaction = pool.begin().await?;
+        let now = database::now(&mut transaction).await?;
+        let staff = people::named(&mut transaction, &self.name).await.map_err(stop)?;
+        let token = people::reset(&mut transaction, staff, &act, now).await.map_err(stop)?;
+        transaction.commit().await?;
+        let (link, expires_at) = (invitations::link(&origin, &token), now + invitations::GOOD_FOR);
+        let said = json!({ "id": staff, "name": self.name, "link": link, "expires_at": expires_at });
+        answers.give(&said, |_| {
+            format!(
+                "{link}\n\nFor {}, once, until {}. It is not shown again.",
+                self.name,
+                answer::moment(expires_at)
+            )
+        })
+    }
+}
+
 /// Of whom something is changed, and why.
 #[derive(Debug, Args)]
 struct Changed {
@@ -164,23 +205,6 @@ struct Changed {
     name: String,
     #[command(flatten)]
     why: Why,
-}
-
-/// Why, and who says so.
-#[derive(Debug, Args)]
-struct Why {
-    /// Why, for the audit log.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Who you are, for the audit log.
-    #[arg(long = "as", value_name = "NAME", env = "USER", hide_env_values = true)]
-    actor: Option<String>,
-}
-
-impl Why {
-    fn act(&self) -> Result<Act, Stop> {
-        why::act(self.actor.as_deref(), &self.reason)
-    }
 }
 
 /// What needs nothing but a person and a reason.

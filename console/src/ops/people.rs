@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::{
     auth::{
-        Role, Roles,
+        Role, Roles, Token, factors, invitations,
         session::{self, OpenSession, SessionId},
         staff::StaffId,
     },
@@ -206,6 +206,28 @@ pub async fn review(
     .execute(&mut *connection)
     .await?;
     Ok(act.record(connection, "staff.review", &format!("{staff}: {}", held.roles), now).await?)
+}
+
+/// Takes every factor from a person and ends their sessions: only the link of the invitation that this makes leads in. Belongs
+/// into a transaction.
+///
+/// # Errors
+/// When it is themselves who ask, they are disabled, or the database fails.
+pub async fn reset(
+    connection: &mut PgConnection,
+    staff: StaffId,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Result<Token, PeopleError> {
+    let held = hold(connection, staff).await?;
+    held.not_by_oneself(act)?;
+    if held.disabled_at.is_some() {
+        return Err(PeopleError::AlreadySo(format!("{} is disabled; enable them first", held.name)));
+    }
+    factors::remove_all(connection, staff, now).await?;
+    let token = invitations::make(connection, staff, now).await?;
+    act.record(connection, "staff.reset", &staff.to_string(), now).await?;
+    Ok(token)
 }
 
 /// Ends a session that is open. With `owner`, only if it is theirs. Belongs into a transaction.

@@ -1,4 +1,4 @@
-//! `/account`: what somebody may do here, and where they are signed in.
+//! `/account`: what somebody may do here, where they are signed in, and what they prove who they are with.
 
 use axum::{
     extract::{Path, State},
@@ -18,6 +18,7 @@ use crate::{
     pages::{
         Problem,
         acting::done,
+        factors,
         layout::{self, Frame, Place},
         parts,
     },
@@ -37,13 +38,13 @@ pub(super) fn add(routes: Routes) -> Routes {
 }
 
 async fn page(State(console): State<Console>, person: Person) -> Result<Html<String>, Problem> {
-    let mut connection = console.pool.acquire().await?;
     let now = console.now();
-    let sessions = session::list(&mut connection, Some(person.staff), now).await?;
+    let sessions = session::list(&mut *console.pool.acquire().await?, Some(person.staff), now).await?;
     let content = html! {
         h1 { (person.name) }
         p { "Your roles: " (person.roles) ". An admin changes them." }
         (own(&sessions, &person, now))
+        (factors::section(&console, &person).await?)
     };
     let frame = Frame { title: "Your account", place: Place::Nowhere, now: Some(now), person: Some(&person) };
     Ok(layout::page(&frame, &content))

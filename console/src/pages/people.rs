@@ -13,15 +13,20 @@ use maud::{Markup, html};
 use crate::{
     access::Rule,
     auth::{
-        Permission, Person, Role, Roles,
+        Permission, Person, Role, Roles, Token, invitations,
         session::{self, OpenSession, SessionId},
         staff::StaffId,
     },
     console::Console,
-    ops::people::{self, Member, PeopleError},
+    ops::{
+        self,
+        invite::InviteError,
+        people::{self, Member, PeopleError},
+    },
     pages::{
         Problem,
         acting::{self, Acting},
+        invitation::capital,
         layout::{self, Frame, Place},
         parts,
     },
@@ -36,6 +41,8 @@ pub(super) fn add(routes: Routes) -> Routes {
     let change = Rule::SteppedUp(Permission::Administer);
     routes
         .get(PATH, Rule::Staff(Permission::Administer), page)
+        .post("/people/invite", change, invite)
+        .post("/people/{id}/reset", change, reset)
         .post("/people/{id}/roles", change, roles)
         .post("/people/{id}/review", change, review)
         .post("/people/{id}/disable", change, disable)
@@ -54,10 +61,19 @@ impl From<PeopleError> for Problem {
     }
 }
 
+impl From<InviteError> for Problem {
+    fn from(error: InviteError) -> Self {
+        match error {
+            InviteError::Database(error) => error.into(),
+            wrong @ InviteError::Name(_) => Self::Address(sentence(&wrong.to_string())),
+            refused => Self::Conflict(sentence(&refused.to_string())),
+        }
+    }
+}
+
 /// Words as a sentence.
 fn sentence(words: &str) -> String {
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+    format!("{}.", capital(words))
 }
 
 async fn page(State(console): State<Console>, person: Person) -> Result<Html<String>, Problem> {
@@ -68,6 +84,14 @@ async fn page(State(console): State<Console>, person: Person) -> Result<Html<Str
     let content = html! {
         h1 { "People" }
         (due(&members))
+        div.acts {
+            (acting::act(&person, "/people/invite", "Invite somebody", false, &html! {
+                label { "Name, as the audit log will show it"
+                    input name="name" required maxlength="40" pattern="[a-z][a-z0-9._\\-]*" autocomplete="off" placeholder="ann.lee";
+                }
+                (boxes(&Roles::default()))
+            }))
+        }
         (table(&members, &person, now))
         (open(&sessions, &person, now))
     };
@@ -134,6 +158,9 @@ fn line(member: &Member, person: &Person, now: DateTime<Utc>) -> Markup {
                             (acting::act(person, &path("review"), "Confirm", false, &html! {
                                 p { (member.name) " still needs: " (member.roles) }
                             }))
+                            (acting::act(person, &path("reset"), "New way in", true, &html! {
+                                p { "Takes every passkey, password and app from " (member.name) ", and shows a link for new ones. Make sure that it is them who asks." }
+                            }))
                             (acting::act(person, &path("disable"), "Disable", true, &html! {}))
                         }
                     }
@@ -192,6 +219,45 @@ fn open(sessions: &[OpenSession], person: &Person, now: DateTime<Utc>) -> Markup
             p.note { "These are the " (MOST) " used last of " (sessions.len()) "; all: " code { "amzigo staff sessions" } }
         }
     }
+}
+
+async fn invite(
+    State(console): State<Console>,
+    person: Person,
+    Acting { act, form }: Acting<HashMap<String, String>>,
+) -> Result<Html<String>, Problem> {
+    let name = form.get("name").map(|name| name.trim().to_owned()).unwrap_or_default();
+    let roles = ticked(&form)?;
+    let mut transaction = console.pool.begin().await?;
+    let invited = ops::invite::invite(&mut transaction, &name, &roles, &act, console.now()).await?;
+    transaction.commit().await?;
+    Ok(shown(&console, &person, &name, &invited.token))
+}
+
+async fn reset(
+    State(console): State<Console>,
+    person: Person,
+    Path(id): Path<String>,
+    Acting { act, form: _ }: Acting<HashMap<String, String>>,
+) -> Result<Html<String>, Problem> {
+    let staff = staff(&id)?;
+    let mut transaction = console.pool.begin().await?;
+    let token = people::reset(&mut transaction, staff, &act, console.now()).await?;
+    let members = people::list(&mut transaction, console.now()).await?;
+    transaction.commit().await?;
+    let name = members.into_iter().find(|member| member.id == staff).map(|member| member.name);
+    Ok(shown(&console, &person, &name.unwrap_or_default(), &token))
+}
+
+/// The page that shows a link, this once.
+fn shown(console: &Console, person: &Person, name: &str, token: &Token) -> Html<String> {
+    let content = html! {
+        p { "For " strong { (name) } ": it works once, until " (parts::moment(console.now() + invitations::GOOD_FOR)) "." }
+        pre { (invitations::link(&console.origin, token)) }
+        p { strong { "It is shown this once." } " Give it to them by a way that others do not read; whoever has it, is " (name) "." }
+        p { a href=(PATH) { "Back to the people" } }
+    };
+    layout::alone("An invitation", Some(person), &content)
 }
 
 async fn roles(

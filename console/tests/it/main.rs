@@ -1,6 +1,10 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
+mod api;
+mod api_bad_input;
+mod api_keys;
+mod api_waiting;
 mod audit;
 mod budgets;
 mod cancel;
@@ -17,3 +21,5 @@ mod matrix;
 mod overview;
 mod pages;
 mod people;
+mod program;
+mod sign_in;

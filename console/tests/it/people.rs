@@ -179,3 +179,41 @@ async fn everybody_sees_and_ends_their_own_sessions_and_no_others() {
     assert!(!amzigo.is_open(&eves).await);
     assert!(amzigo.staff(&["revoke", &eve], "ann").error(3).contains("no open session"));
 }
+
+#[tokio::test]
+async fn an_invitation_and_a_new_way_in_are_links_that_are_shown_once() {
+    let amzigo = Amzigo::new().await;
+    let mut console = Serving::start(&amzigo).await;
+    let (bob, bobs) = amzigo.person("bob", &[Role::Oncall]).await;
+    console.sign_in(&amzigo, &[Role::Admin]).await;
+    let fields = [("reason", "joins"), ("name", "ann.lee"), ("role-approver", "on")];
+    let shown = console.post("/people/invite", &fields).await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    let first = link(&shown.text);
+    assert!(!console.get("/people").await.text.contains(&first));
+    assert_eq!(console.get(&first).await.status, 200, "it is an invitation");
+    assert!(amzigo.run(&["staff", "list", "--json"]).out.contains("ann.lee"));
+    for (name, status) in [("Ann", 400), ("", 400)] {
+        let fields = [("reason", "joins"), ("name", name), ("role-viewer", "on")];
+        assert_eq!(console.post("/people/invite", &fields).await.status, status, "{name}");
+    }
+
+    let shown = console.post(&format!("/people/{bob}/reset"), &[("reason", "lost the phone")]).await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    assert_eq!(console.get(&link(&shown.text)).await.status, 200, "it is an invitation");
+    assert!(!amzigo.is_open(&bobs).await);
+    let said = amzigo.staff(&["reset", "bob", "--origin", "http://localhost:8480"], "ann").json();
+    assert!(
+        said["link"].as_str().expect("a link").starts_with("http://localhost:8480/invitation/"),
+        "{said}"
+    );
+    assert!(console.get(&link(&shown.text)).await.status >= 400, "the newer one ends it");
+    let actions: Vec<_> = amzigo.audit().await.into_iter().map(|(_, action, ..)| action).collect();
+    assert_eq!(actions, ["staff.invite", "staff.reset", "staff.reset"]);
+}
+
+/// The path of the link that a page shows.
+fn link(page: &str) -> String {
+    let begins = page.find("/invitation/").expect("there is a link");
+    page[begins..].chars().take_while(|letter| !"<\"".contains(*letter)).collect()
+}
