@@ -25,6 +25,7 @@ pub mod jobs;
 pub mod keys;
 pub mod kinds;
 pub mod overview;
+pub mod people;
 pub mod reliability;
 pub mod run_now;
 pub mod schedules;

@@ -26,7 +26,7 @@ use super::{
     watcher::Seen,
 };
 use crate::ops::{
-    Act,
+    Act, Via,
     cancel::{self, Answer},
 };
 
@@ -203,7 +203,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<CancelledJob>, Problem> {
     let wrong =
         || Problem::field("/reason", "is not right", "1 to 1000 characters that say why, without U+0000");
-    let act = Act::new(&holder.actor(), &reason).map_err(|_| wrong())?;
+    let act = Act::new(&holder.actor(), &reason).map_err(|_| wrong())?.via(Via::Api);
     if reason.contains('\0') {
         return Err(wrong());
     }

@@ -23,7 +23,7 @@ use crate::{
         staff::{self, StaffId},
         tries::{self, Credential, Try},
     },
-    ops::Act,
+    ops::{Act, Via},
     origin::Origin,
 };
 
@@ -315,7 +315,7 @@ pub(crate) async fn record(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let act = Act::new(name, reason).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let act = Act::new(name, reason).map_err(|error| sqlx::Error::Encode(error.into()))?.via(Via::Console);
     act.record(connection, action, &staff.to_string(), now).await
 }
 

@@ -60,10 +60,7 @@ pub enum WorkersError {
 ///
 /// # Errors
 /// When Redis or the database fails.
-pub async fn list(
-    connection: &mut PgConnection,
-    engine: &Engine,
-) -> Result<Vec<LivingWorker>, WorkersError> {
+pub async fn list(connection: &mut PgConnection, engine: &Engine) -> Result<Vec<LivingWorker>, WorkersError> {
     let mut living = Vec::new();
     for queue in Queue::ALL {
         living.extend(engine.workers(queue).await?.into_iter().map(|(id, at)| (queue, id, at)));
