@@ -142,7 +142,7 @@ impl NewJob {
             unique_key: policy.unique.map(|_| format!("{}:{payload}", J::KIND)),
             unique: policy.unique.unwrap_or_default(),
             expires_after: policy.expires_after,
-            ..Self::raw(J::KIND, policy.queue, &job.group(), payload, cause)
+            ..Self::raw(J::KIND, policy.queue, &J::GROUP.of(&payload), payload, cause)
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod cron;
 pub mod expire;
+pub mod kinds;
 pub mod promote;
 pub mod prune;
 pub mod reconcile;
@@ -57,6 +58,7 @@ impl Services {
         tasks.spawn(repeat(batches::Batches::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(unknown_kinds::UnknownKinds::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(kinds::Kinds::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }
