@@ -4,6 +4,7 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod audit;
 mod batch;
 mod budgets;
 mod cancel;
@@ -20,7 +21,9 @@ mod redis;
 mod sellers;
 mod serve;
 mod setup;
+mod staff;
 mod stop;
+mod why;
 
 use std::process::ExitCode;
 
@@ -64,6 +67,10 @@ enum Command {
     Controls(controls::Controls),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    Staff(staff::Staff),
     Serve(serve::Serve),
 }
 
@@ -97,6 +104,8 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Limit(limit) => limit.run(answers).await,
         Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Audit(audit) => audit.run(answers).await,
+        Command::Staff(staff) => staff.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

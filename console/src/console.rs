@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use queue::Engine;
 use sqlx::PgPool;
 
-use crate::origin::Origin;
+use crate::{
+    auth::{SignIn, demo::DemoLink},
+    origin::Origin,
+};
 
 /// What every request may use. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -17,6 +20,10 @@ pub struct Console {
     pub engine: Engine,
     /// Where browsers find the pages.
     pub origin: Arc<Origin>,
+    /// How people sign in.
+    pub sign_in: Arc<SignIn>,
+    /// What signs somebody in without a factor; only in a demo.
+    pub demo: Option<Arc<DemoLink>>,
 }
 
 impl Console {

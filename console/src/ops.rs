@@ -3,7 +3,8 @@
 //! A function that changes something takes an [`Act`] and writes it to the audit log in the transaction of the change, so
 //! that there is no change without a name and a reason. Times are handed in.
 
-pub mod act;
+pub mod audit;
+pub mod audit_chain;
 pub mod batches;
 pub mod budgets;
 pub mod cancel;
@@ -14,8 +15,9 @@ pub mod deadlines;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
+pub mod invite;
 pub mod jobs;
 pub mod overview;
 pub mod sellers;
 
-pub use act::Act;
+pub use queue::act::{self, Act, Via};

@@ -7,15 +7,27 @@
 mod acting;
 mod amazon;
 mod assets;
+mod audit;
+mod demo;
+mod factors;
+mod fields;
 mod gauges;
 mod headers;
+mod invitation;
 mod job;
 mod layout;
 mod list;
 mod overview;
 mod parts;
+mod passkey_form;
 mod problem;
+mod recovery_codes;
+mod scan;
+mod second_factor;
 mod sellers;
+pub(crate) mod sign_in;
+mod signed_in;
+pub(crate) mod step_up;
 
 use axum::{Router, middleware};
 use runtime::health::Health;
@@ -39,8 +51,12 @@ fn routes(console: &Console) -> Routes {
         .post("/jobs/{id}/requeue", operate, job::requeue)
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
-        .get("/amazon", view, amazon::page);
-    assets::add(routes)
+        .get("/amazon", view, amazon::page)
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
+    let routes = sign_in::add(routes);
+    let routes = invitation::add(routes);
+    let routes = factors::add(routes);
+    demo::add(assets::add(routes), console)
 }
 
 /// What [`router`] answers, as it was declared, without health and metrics.

@@ -4,6 +4,7 @@
 //! Redis holds only what is ready, delayed or leased. `docs/ARCHITECTURE.md` draws how a job flows; each script in `lua/`
 //! states its contract.
 
+pub mod act;
 mod attend;
 pub mod backend;
 pub mod batch;
@@ -43,6 +44,7 @@ mod scripts;
 pub mod settle;
 pub mod signals;
 pub mod state;
+pub mod stepping;
 mod storable;
 pub mod testing;
 pub mod trace;

@@ -8,4 +8,3 @@ pub mod config;
 pub mod leader;
 pub mod process;
 pub mod services;
-pub mod stepping;

@@ -20,6 +20,7 @@ use jobs::{
     sp_api::permits::Permits,
     store::sellers::SellerId,
 };
+use queue::stepping::Stepper;
 use queue::{
     Engine, JobId, KnownKinds, Queue, Schedule, Unique, WorkerId,
     envelope::Envelope,
@@ -29,7 +30,6 @@ use queue::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 use runtime::clock::Clock;
-use scheduler::stepping::Stepper;
 use tokio::sync::Notify;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::catalog::CATALOG;
-use scheduler::stepping::Stepper;
+use queue::stepping::Stepper;
 
 /// Longer than any schedule's period.
 const LONGEST_PERIOD: TimeDelta = TimeDelta::hours(25);

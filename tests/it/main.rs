@@ -27,4 +27,5 @@ mod scene;
 mod schedules;
 mod shutdown;
 mod tidy;
+mod tools;
 mod usage;

@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    io::Write,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -26,14 +25,13 @@ use tokio::{
 use xtask::{
     process::{on_path, succeeds_within},
     services::free_port,
+    tools::Tool,
 };
+
+use crate::tools::tools;
 
 /// Amazon's models lie beside the project, not in it.
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/spapi-models");
-const PACKAGE: &str = "@stoplight/prism-cli";
-const VERSION: &str = "5.14.2";
-/// Longest time for its packages to come.
-const INSTALL: Duration = Duration::from_secs(240);
 /// Longest time until it answers.
 const START: Duration = Duration::from_secs(60);
 /// Most bytes of a request's head.
@@ -41,38 +39,14 @@ const MOST_HEAD: usize = 64 * 1024;
 
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// Says that something could not be judged, past the test harness, which keeps what a passing test prints to itself.
+/// Says that something could not be judged.
 pub(crate) fn not_checked(why: &str) {
-    writeln!(std::io::stderr(), "NOT CHECKED against Amazon's models by Prism: {why}").ok();
+    crate::tools::not_checked("against Amazon's models by Prism", why);
 }
 
-/// The folder of Prism's program; `None`, said loudly, where it cannot be had.
+/// Prism's program; `None`, said loudly, where it cannot be had.
 fn program() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prism-{VERSION}"));
-    let program = |folder: &Path| folder.join("node_modules").join(PACKAGE).join("dist/index.js");
-    if program(&folder).exists() {
-        return Some(program(&folder));
-    }
-    let (Some(npm), Some(_)) = (on_path("npm"), on_path("node")) else {
-        not_checked("node and npm are not installed");
-        return None;
-    };
-    // Made aside, so that a folder of the right name is always whole, whoever else does the same now.
-    let aside = folder.with_extension(std::process::id().to_string());
-    fs::create_dir_all(&aside).ok()?;
-    let mut install = Command::new(npm);
-    install.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&aside);
-    install.arg(format!("{PACKAGE}@{VERSION}"));
-    let installed = succeeds_within(&mut install, INSTALL);
-    if installed && fs::rename(&aside, &folder).is_ok() {
-        return Some(program(&folder));
-    }
-    fs::remove_dir_all(&aside).ok();
-    if program(&folder).exists() {
-        return Some(program(&folder));
-    }
-    not_checked("npm could not install it");
-    None
+    tools().prism().map_err(|error| not_checked(&format!("{error}"))).ok()
 }
 
 /// A model of Amazon's, with those of our operations that are in it.
@@ -170,7 +144,11 @@ impl Prism {
         let alone = ONE_AT_A_TIME.lock().await;
         let Some(program) = tokio::task::spawn_blocking(program).await? else { return Ok(None) };
         let port = free_port()?;
-        let mut command = Command::new("node");
+        let Some(node) = tools().find(Tool::Node) else {
+            not_checked("node is not installed");
+            return Ok(None);
+        };
+        let mut command = Command::new(node);
         command.arg(program).args(["mock", "--multiprocess", "false", "--verboseLevel", "silent"]);
         command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
         command.args(["--ignoreExamples", answers.ignore_examples()]).arg(document);

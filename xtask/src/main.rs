@@ -13,6 +13,7 @@ mod servers;
 mod session;
 mod simulate;
 mod test;
+mod toolbox;
 mod usage;
 
 use std::env;
@@ -36,7 +37,7 @@ struct Command {
     run: fn(&Session, &[String]) -> Ended,
 }
 
-const COMMANDS: [Command; 9] = [
+const COMMANDS: [Command; 10] = [
     Command {
         name: "demo",
         summary: "run the main job against a stand-in for Amazon, and show it",
@@ -87,6 +88,15 @@ const COMMANDS: [Command; 9] = [
         help: servers::HELP,
         misunderstood: servers::misunderstood,
         run: servers::run,
+    },
+    Command {
+        name: "tools",
+        summary: "install what tests need beside Redis and Postgres",
+        help: toolbox::HELP,
+        misunderstood: |arguments| {
+            arguments.first().map(|word| format!("`tools` takes no arguments, got `{word}`"))
+        },
+        run: toolbox::run,
     },
     Command {
         name: "prepare",

@@ -30,9 +30,13 @@ use self::docker::Compose;
 use self::port::on_a_free_port;
 use self::postgres::Postgres;
 use self::redis::Redis;
-use self::state::{Host, Place, State, lock_file, take_turn};
+use self::state::{Host, Place, State};
 use crate::error::{Error, Result};
 use crate::process::{self, Interrupts};
+use crate::turn::{lock_file, take_turn};
+
+/// What a command does while others wait for their turn.
+const TURN: &str = "starting or stopping services";
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +116,7 @@ impl Services {
     /// # Errors
     /// When a server does not come up, or its program is missing and cannot be installed.
     pub fn start(&self) -> Result<Urls> {
-        let _turn = take_turn(&self.folder, self.say, &self.interrupts)?;
+        let _turn = take_turn(&self.folder, TURN, self.say, &self.interrupts)?;
         let mut state = State::load(&self.folder)?;
         state.keep = true;
         state.save(&self.folder)?;
@@ -124,7 +128,7 @@ impl Services {
     /// # Errors
     /// When a server does not end.
     pub fn stop(&self) -> Result<bool> {
-        let _turn = take_turn(&self.folder, self.say, &self.interrupts)?;
+        let _turn = take_turn(&self.folder, TURN, self.say, &self.interrupts)?;
         let mut state = State::load(&self.folder)?;
         state.keep = false;
         state.save(&self.folder)?;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use xtask::process::Interrupts;
 use xtask::services::{Given, Service, Services, Urls};
+use xtask::tools::{Tool, Tools};
 use xtask::{Error, Result};
 
 /// One call of `cargo xtask`.
@@ -41,6 +42,11 @@ impl Session {
         Services::new(&self.root, &self.target.join("services"), given, say, self.interrupts.clone())
     }
 
+    /// What this checkout's tests need beside them.
+    pub(crate) fn tools(&self) -> Tools {
+        Tools::new(&self.target.join("tools"), say, self.interrupts.clone())
+    }
+
     /// A call of cargo, from the root.
     pub(crate) fn cargo(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -57,6 +63,15 @@ fn text_of(variable: &str) -> Option<String> {
 /// Tells a command where the services are.
 pub(crate) fn tell(command: &mut Command, urls: &Urls) {
     command.env("REDIS_URL", &urls.redis).env("DATABASE_URL", &urls.postgres);
+}
+
+/// Tells a command where the tools are that are there.
+pub(crate) fn tell_tools(command: &mut Command, tools: &Tools) {
+    for tool in Tool::ALL {
+        if let Some(place) = tools.find(tool) {
+            command.env(tool.variable(), place);
+        }
+    }
 }
 
 static HUSHED: AtomicBool = AtomicBool::new(false);

@@ -139,3 +139,44 @@ pub async fn revoke(
         .await
         .map(|_| ())
 }
+
+/// Ends all sessions of a person but one: what they may do or what proves who they are has changed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_all(
+    connection: &mut PgConnection,
+    staff: StaffId,
+    except: Option<SessionId>,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    sqlx::query!(
+        "update sessions set revoked_at = $3
+         where staff_id = $1 and revoked_at is null and id is distinct from $2",
+        staff.0,
+        except.map(|session| session.0),
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(|ended| ended.rows_affected())
+}
+
+/// Notes that a factor was given again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn step_up(
+    connection: &mut PgConnection,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update sessions set stepped_up_at = $2 where id = $1 and revoked_at is null",
+        session.0,
+        now
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
+}

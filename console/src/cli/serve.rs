@@ -4,10 +4,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
+use jobs::{config::KEYS, keyring::Keyring};
 use queue::Engine;
 use runtime::{
     clock::RedisClock,
-    env::ProcessEnvironment,
+    env::{Environment, ProcessEnvironment},
     health::{Health, Loops},
     postgres,
     redis::Redis,
@@ -19,22 +20,30 @@ use tokio::net::TcpListener;
 
 use super::{answer::Answers, database, stop::Stop};
 use crate::{
-    config::{self, Listen, ListenError},
+    auth::{
+        SignIn, Token,
+        demo::{DemoError, DemoLink},
+    },
+    config::{self, Listen, ListenError, NoDemo},
     console::Console,
     origin::Origin,
     pages,
 };
 
 /// Serve the pages, /livez, /readyz and /metrics. The first line on standard output is {"address":"…","open":"…"}: where it
-/// listens, and what to open in a browser.
+/// listens, and what to open in a browser; with --demo also "sign_in", a link.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n\nAn address that others could reach needs AMZIGO_CONSOLE_ORIGIN, the https:// address of a proxy before it; else use an SSH tunnel."
+    after_help = "Examples:\n  amzigo serve\n  amzigo serve --listen 127.0.0.1:0   # any free port\n  amzigo serve --demo                 # beside the sandbox\n\nAn address that others could reach needs AMZIGO_CONSOLE_ORIGIN, the https:// address of a proxy before it; else use an SSH tunnel."
 )]
 pub(super) struct Serve {
     /// Where to listen; port 0 picks a free one. Without it, AMZIGO_CONSOLE_LISTEN holds.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Print a link that signs in, once and within an hour, somebody who may do everything. Refused unless the console is for
+    /// this host alone, Amazon is a stand-in on this host, and the database has no other staff.
+    #[arg(long)]
+    demo: bool,
 }
 
 /// How long requests that run may go on after the first signal.
@@ -48,6 +57,13 @@ impl Serve {
                 ListenError::Setting(error) => Stop::usage(error),
                 refused @ ListenError::NotLoopback(_) => Stop::refused(refused),
             })?;
+        if self.demo {
+            config::demo_is_safe(address, origin.as_ref(), &environment).map_err(|error| match error {
+                NoDemo::Setting(error) => Stop::usage(error),
+                refused => Stop::refused(refused),
+            })?;
+        }
+        let keyring = keyring(&environment)?;
         let telemetry = telemetry::start(&environment)?;
         let shutdown = Shutdown::on_signals(GRACE).context("could not listen to signals")?;
         let pool = postgres::connect(&environment, "console").await.map_err(database::from_postgres)?;
@@ -67,9 +83,16 @@ impl Serve {
         })?;
         let address = listener.local_addr().context("the listener has no address")?;
         let origin = Arc::new(origin.unwrap_or_else(|| Origin::of_this_host(address)));
-        (Answers { json: false })
-            .give(&json!({ "address": address, "open": origin.ascii() }), ToString::to_string)?;
-        let console = Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin };
+        let sign_in = Arc::new(SignIn::new(&origin, keyring).map_err(anyhow::Error::from)?);
+        let mut hello = json!({ "address": address, "open": origin.ascii() });
+        let mut console =
+            Console { pool, engine: Engine::new(redis, Arc::new(clock)), origin, sign_in, demo: None };
+        if self.demo {
+            let (link, token) = demo_link(&console).await?;
+            hello["sign_in"] = console.origin.page(&format!("/sign-in/demo/{}", token.text())).into();
+            console.demo = Some(Arc::new(link));
+        }
+        (Answers { json: false }).give(&hello, ToString::to_string)?;
         tracing::info!(listen.address = %address, "the console serves its pages");
         let service = pages::router(console, health).into_make_service_with_connect_info::<SocketAddr>();
         let served =
@@ -78,5 +101,22 @@ impl Serve {
             ended = served => Ok(ended.context("the server ended")?),
             () = shutdown.hard.cancelled() => Ok(()),
         }
+    }
+}
+
+async fn demo_link(console: &Console) -> Result<(DemoLink, Token), Stop> {
+    postgres::check_migrated(&console.pool).await.map_err(database::from_postgres)?;
+    let mut connection = console.pool.acquire().await?;
+    DemoLink::make(&mut connection, console.now()).await.map_err(|error| match error {
+        DemoError::Database(failed) => failed.into(),
+        refused => Stop::refused(refused),
+    })
+}
+
+/// The key ring, if there is one: without it people sign in by passkeys only.
+fn keyring(environment: &dyn Environment) -> Result<Option<Keyring>, Stop> {
+    match environment.get(KEYS.name) {
+        Some(_) => jobs::config::keyring(environment).map(Some).map_err(Stop::usage),
+        None => Ok(None),
     }
 }

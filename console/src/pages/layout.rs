@@ -14,6 +14,7 @@ pub(super) enum Place {
     Dead,
     Sellers,
     Amazon,
+    Audit,
     Nowhere,
 }
 
@@ -21,12 +22,13 @@ pub(super) enum Place {
 struct Entry(Place, &'static str, &'static str, Permission);
 
 /// In the order they are shown.
-const ENTRIES: [Entry; 5] = [
+const ENTRIES: [Entry; 6] = [
     Entry(Place::Overview, "/", "Overview", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
     Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
+    Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
 ];
 
 /// What a page says about itself.
@@ -68,10 +70,53 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                         }
                     }
                     span #freshness { @if let Some(now) = frame.now { (now.format("%H:%M:%S UTC")) } }
-                    @if let Some(person) = frame.person { span.person { (person.name) } }
+                    @if let Some(person) = frame.person {
+                        span.person { (person.name) }
+                        (sign_out(person))
+                    }
                 }
                 p #notice role="status" hidden {}
                 main #content tabindex="-1" { (content) }
+            }
+        }
+    };
+    Html(page.into_string())
+}
+
+/// Leaving is a button, because it changes something.
+fn sign_out(person: &Person) -> Markup {
+    html! {
+        form.sign-out method="post" action="/sign-out" {
+            input type="hidden" name="csrf" value=(person.csrf.text());
+            button { "Sign out" }
+        }
+    }
+}
+
+/// A page with one thing to do, which no script exchanges: what stands on it may not come a second time. `person` can leave.
+pub(super) fn alone(title: &str, person: Option<&Person>, content: &Markup) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Amzigo" }
+                link rel="icon" href="/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/console.css";
+                link rel="stylesheet" href="/sign_in.css";
+                script src="/sign_in.js" defer {}
+            }
+            body.alone {
+                header {
+                    span.brand { "Amzigo" }
+                    @if let Some(person) = person {
+                        span.person { (person.name) }
+                        (sign_out(person))
+                    }
+                }
+                main #content { h1 { (title) } (content) }
             }
         }
     };

@@ -1,15 +1,18 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
+mod audit;
 mod budgets;
 mod cancel;
 mod commands;
 mod controls;
 mod dead_letters;
 mod deadlines;
+mod demo;
 mod deployment;
 mod explain;
 mod freshness;
 mod lost_redis;
 mod overview;
 mod pages;
+mod sign_in;

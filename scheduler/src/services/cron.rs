@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use jobs::{catalog::CATALOG, context::Context};
-use queue::{Kind, Schedule, job::Catalog, outbox, schedule::Missed};
+use queue::{
+    Kind, Schedule,
+    job::Catalog,
+    outbox,
+    schedule::Missed,
+    stepping::{Stepper, SteppingError},
+};
 use sqlx::{PgConnection, PgPool};
 use thiserror::Error;
 
-use crate::{
-    services::{Service, Services},
-    stepping::{Stepper, SteppingError},
-};
+use crate::services::{Service, Services};
 
 const TURN: Duration = Duration::from_secs(1);
 /// Most jobs written by one statement.
@@ -164,4 +167,19 @@ async fn enqueue_tick(
         count += answers.iter().filter(|answer| matches!(answer, outbox::Enqueued::New(_))).count();
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schedule_of_the_catalog_can_be_stepped() {
+        for kind in CATALOG.iter() {
+            if let Some(schedule) = &kind.schedule {
+                let stepper = Stepper::new(schedule).expect(kind.name);
+                assert!(stepper.next_after("2026-11-23T00:00:00Z".parse().expect("a moment")).is_some());
+            }
+        }
+    }
 }

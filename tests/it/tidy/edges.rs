@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
     ("scheduler", &["jobs", "queue", "runtime"]),
     ("console", &["jobs", "queue", "runtime"]),
     // Plays all sides of a day, without any process.
-    ("simulation", &["jobs", "queue", "runtime", "scheduler"]),
+    ("simulation", &["jobs", "queue", "runtime"]),
 ];
 
 /// What a crate's own tests may use beside that.

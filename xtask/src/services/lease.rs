@@ -5,10 +5,11 @@
 
 use std::fs::File;
 
-use super::state::{State, lock_file, take_turn};
-use super::{Services, Urls};
+use super::state::State;
+use super::{Services, TURN, Urls};
 use crate::error::{Error, Result};
 use crate::process::Interrupts;
+use crate::turn::{lock_file, take_turn};
 
 impl Services {
     /// Starts what does not run, and keeps it as long as the lease (of any command) lasts.
@@ -16,7 +17,7 @@ impl Services {
     /// # Errors
     /// As [`Services::start`].
     pub fn lease(&self) -> Result<Lease<'_>> {
-        let turn = take_turn(&self.folder, self.say, &self.interrupts)?;
+        let turn = take_turn(&self.folder, TURN, self.say, &self.interrupts)?;
         let (in_use, path) = lock_file(&self.folder, "in-use")?;
         // Does not wait: it is locked exclusively only by a command whose turn it is.
         in_use.lock_shared().map_err(Error::file("locking", &path))?;
@@ -58,7 +59,7 @@ impl Lease<'_> {
         let Some(in_use) = self.in_use.take() else { return Ok(()) };
         let folder = &self.services.folder;
         // Not to be interrupted: a lease that is given back without its turn could leave servers that nobody needs.
-        let _turn = take_turn(folder, self.services.say, &Interrupts::default())?;
+        let _turn = take_turn(folder, TURN, self.services.say, &Interrupts::default())?;
         drop(in_use);
         let (others, _) = lock_file(folder, "in-use")?;
         let state = State::load(folder)?;

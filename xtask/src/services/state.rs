@@ -3,17 +3,14 @@
 //! Everything lies in `target/services`: `state` (mode 0600, it holds the password), `lock` (held while services are started or stopped)
 //! and `in-use` (held, shared, by every run that needs them). Locks belong to open files, so a killed command holds none.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
 
 use super::Service;
 use super::port::random_password;
 use crate::error::{Error, Result};
-use crate::process::Interrupts;
 
 /// Who runs a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,39 +102,6 @@ impl State {
             postgres: place("postgres"),
             password: value("password")?.to_owned(),
         })
-    }
-}
-
-/// Opens a lock file, making it where there is none.
-pub(super) fn lock_file(folder: &Path, name: &str) -> Result<(File, PathBuf)> {
-    fs::create_dir_all(folder).map_err(Error::file("creating", folder))?;
-    let path = folder.join(name);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(Error::file("opening", &path))?;
-    Ok((file, path))
-}
-
-/// Waits for its turn to start or stop services; says so when that is not at once. Its turn ends when the file is dropped.
-pub(super) fn take_turn(folder: &Path, say: fn(&str), interrupts: &Interrupts) -> Result<File> {
-    let (file, path) = lock_file(folder, "lock")?;
-    let mut said = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(Error::file("locking", &path)(error)),
-            Err(TryLockError::WouldBlock) => {}
-        }
-        if !said {
-            say("another command is starting or stopping services: waiting for it");
-            said = true;
-        }
-        // Asked again and again, because a wait inside the kernel would not hear of a Ctrl-C.
-        interrupts.check()?;
-        thread::sleep(Duration::from_millis(50));
     }
 }
 
