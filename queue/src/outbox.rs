@@ -42,6 +42,8 @@ pub enum Cause {
     Schedule,
     /// A person at a terminal.
     Cli,
+    /// A program in Rust, in a transaction of its own.
+    Rust,
     /// Another job.
     Job(JobId),
     /// The end of the last job of a batch.
@@ -53,6 +55,7 @@ impl Cause {
         match self {
             Self::Schedule => "schedule",
             Self::Cli => "cli",
+            Self::Rust => "rust",
             Self::Job(_) => "job",
             Self::Batch => "batch",
         }
@@ -61,7 +64,7 @@ impl Cause {
     const fn job(self) -> Option<JobId> {
         match self {
             Self::Job(id) => Some(id),
-            Self::Schedule | Self::Cli | Self::Batch => None,
+            Self::Schedule | Self::Cli | Self::Rust | Self::Batch => None,
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use jobs::{catalog::CATALOG, kinds::sync_orders::SyncOrders};
+use jobs::{
+    catalog::CATALOG,
+    door::{self, Request},
+    kinds::sync_orders::SyncOrders,
+};
 use proptest::{
     prelude::*,
     sample::select,
@@ -14,7 +18,7 @@ use queue::{
     Catalog, Group, Job, JobId, Kind, Outcome, Policy, Priority, Queue, Run, TraceContext,
     job::Retired,
     kinds::{self, KindsError, Written},
-    outbox::{self, Cause, Enqueued},
+    outbox::{Cause, Enqueued},
     schema::WORDS,
 };
 use runtime::{postgres::newest_migration, testing::TestDatabase};
@@ -60,16 +64,17 @@ impl Asked {
         catalog: &Catalog<C>,
     ) -> Answer {
         let now = now(connection).await;
-        let mut job = catalog
-            .prepare(self.kind, self.payload.clone(), Cause::Cli)
-            .map_err(|error| error.to_string())?;
-        job.idempotency_key = self.key.clone();
-        job.due_at = self.due_in.map(|by| now + by);
-        job.deadline_at = self.deadline_in.map(|by| now + by);
-        job.expires_at = self.expires_in.map(|by| now + by);
-        job.trace = self.traceparent.as_deref().and_then(TraceContext::from_outside);
-        let answers = outbox::enqueue(connection, &[job], now).await.map_err(|error| error.to_string())?;
-        Ok(answers[0])
+        let request = Request {
+            kind: self.kind.to_owned(),
+            payload: self.payload.clone(),
+            cause: Cause::Cli,
+            due_at: self.due_in.map(|by| now + by),
+            deadline_at: self.deadline_in.map(|by| now + by),
+            idempotency_key: self.key.clone(),
+            expires_at: self.expires_in.map(|by| now + by),
+            trace: self.traceparent.as_deref().and_then(TraceContext::from_outside),
+        };
+        door::enqueue_of(catalog, connection, request, now).await.map_err(|error| error.to_string())
     }
 
     async fn by_sql(&self, connection: &mut PgConnection) -> Answer {
