@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use queue::Engine;
+use jobs::keyring::Keyring;
+use queue::{Engine, limit::Budgets};
+use runtime::{clock::Clock, redis::Redis};
 use sqlx::PgPool;
 
 use crate::{
-    auth::{SignIn, demo::DemoLink},
+    auth::{SignIn, demo::DemoLink, hashing::HashingError},
     origin::Origin,
 };
 
@@ -18,6 +20,8 @@ pub struct Console {
     pub pool: PgPool,
     /// The queues in Redis, and the time.
     pub engine: Engine,
+    /// The budgets at Amazon.
+    pub budgets: Budgets,
     /// Where browsers find the pages.
     pub origin: Arc<Origin>,
     /// How people sign in.
@@ -27,6 +31,23 @@ pub struct Console {
 }
 
 impl Console {
+    /// A console at this origin, without a demo. Without a key ring, people sign in by passkeys only.
+    ///
+    /// # Errors
+    /// When the host has no random numbers.
+    pub fn new(
+        pool: PgPool,
+        redis: Redis,
+        clock: Arc<dyn Clock>,
+        origin: Origin,
+        keyring: Option<Keyring>,
+    ) -> Result<Self, HashingError> {
+        let sign_in = Arc::new(SignIn::new(&origin, keyring)?);
+        let budgets = Budgets::new(redis.clone(), Arc::clone(&clock));
+        let engine = Engine::new(redis, clock);
+        Ok(Self { pool, engine, budgets, origin: Arc::new(origin), sign_in, demo: None })
+    }
+
     /// The time, as all processes have it.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

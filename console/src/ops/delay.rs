@@ -4,13 +4,13 @@ use std::{str::FromStr, time::Duration};
 
 use thiserror::Error;
 
-/// A delay from the command line.
+/// A delay as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Delay(pub(super) Duration);
+pub struct Delay(pub Duration);
 
 /// Why a text is not a delay.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum DelayError {
+pub enum DelayError {
     /// Not a whole number and a unit.
     #[error("a delay is a whole number and a unit, as 90s, 10m, 2h or 1d")]
     Format,
