@@ -18,7 +18,7 @@ use serde::Deserialize;
 use crate::{
     auth::{Permission, Person, Token, session},
     console::Console,
-    pages::Problem,
+    pages::{Problem, sign_in, step_up},
 };
 
 /// Who may ask a route.
@@ -81,9 +81,9 @@ async fn admit(gate: &Gate, mut request: Request) -> Result<Request, Response> {
         Rule::HalfSignedIn => None,
         Rule::Staff(permission) | Rule::SteppedUp(permission) => Some(permission),
     };
-    let Some(person) = person(gate, request.headers()).await? else { return Err(sign_in(&request)) };
+    let Some(person) = person(gate, request.headers()).await? else { return Err(ask_to_sign_in(&request)) };
     if permission.is_some() && !person.complete {
-        return Err(sign_in(&request));
+        return Err(ask_to_sign_in(&request));
     }
     if changes {
         let (back, token) = with_token(request).await?;
@@ -106,7 +106,7 @@ async fn admit(gate: &Gate, mut request: Request) -> Result<Request, Response> {
         .into_response());
     }
     if matches!(gate.rule, Rule::SteppedUp(_)) && !person.stepped_up(gate.console.now()) {
-        return Err(Problem::StepUp.into_response());
+        request = step_up::ask(&gate.console, &person, request).await?;
     }
     request.extensions_mut().insert(person);
     Ok(request)
@@ -167,13 +167,16 @@ pub(crate) async fn only_our_names(State(console): State<Console>, request: Requ
 }
 
 /// Sends a person to the sign-in and back, and tells a script that nobody is signed in.
-fn sign_in(request: &Request) -> Response {
+fn ask_to_sign_in(request: &Request) -> Response {
     let navigates = request.method() == Method::GET
         && request.headers().get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
     if navigates {
         let to = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("to", to).finish();
-        Redirect::to(&format!("/sign-in?{query}")).into_response()
+        // A browser that comes from another site, or from a mail, keeps the cookie back for once.
+        if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+            return sign_in::again_from_here(to);
+        }
+        Redirect::to(&sign_in::address(to)).into_response()
     } else {
         Problem::SignedOut.into_response()
     }

@@ -4,24 +4,29 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod audit;
 mod batch;
 mod budgets;
+mod bulk;
 mod cancel;
 mod controls;
 mod database;
 mod dead;
 mod deadlines;
-mod delay;
 mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
 mod keys;
 mod redis;
+mod run_now;
+mod schedules;
 mod sellers;
 mod serve;
 mod setup;
+mod staff;
 mod stop;
+mod why;
 
 use std::process::ExitCode;
 
@@ -57,6 +62,8 @@ enum Command {
     Batch(batch::Batch),
     #[command(subcommand)]
     Dead(dead::Dead),
+    #[command(subcommand)]
+    Bulk(bulk::Bulk),
     Deadlines(deadlines::Deadlines),
     Budgets(budgets::Budgets),
     Pause(controls::Pause),
@@ -64,7 +71,13 @@ enum Command {
     Limit(controls::Limit),
     Controls(controls::Controls),
     #[command(subcommand)]
+    Schedules(schedules::Schedules),
+    #[command(subcommand)]
     Sellers(sellers::Sellers),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
+    Staff(staff::Staff),
     #[command(subcommand)]
     Keys(keys::Keys),
     Serve(serve::Serve),
@@ -93,13 +106,17 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Job(job) => job.run(answers).await,
         Command::Batch(batch) => batch.run(answers).await,
         Command::Dead(dead) => dead.run(answers).await,
+        Command::Bulk(bulk) => bulk.run(answers).await,
         Command::Deadlines(deadlines) => deadlines.run(answers).await,
         Command::Budgets(budgets) => budgets.run(answers).await,
         Command::Pause(pause) => pause.run(answers).await,
         Command::Resume(resume) => resume.run(answers).await,
         Command::Limit(limit) => limit.run(answers).await,
         Command::Controls(controls) => controls.run(answers).await,
+        Command::Schedules(schedules) => schedules.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Audit(audit) => audit.run(answers).await,
+        Command::Staff(staff) => staff.run(answers).await,
         Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }

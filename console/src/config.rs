@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use jobs::config::leads_to_amazon;
 use runtime::env::{EnvError, Environment, Variable};
 use thiserror::Error;
 
@@ -81,6 +82,48 @@ pub fn listen(given: Option<SocketAddr>, environment: &dyn Environment) -> Resul
     }
 }
 
+/// Why a console signs nobody in without a factor.
+#[derive(Debug, Error)]
+pub enum NoDemo {
+    /// A setting cannot be read.
+    #[error(transparent)]
+    Setting(#[from] EnvError),
+    /// Others could use the link.
+    #[error(
+        "--demo signs in whoever has its link, so the console must be for this host alone: listen on loopback, as on \
+         127.0.0.1:8480, and leave AMZIGO_CONSOLE_ORIGIN away"
+    )]
+    NotThisHost,
+    /// Amazon's own data could be reached.
+    #[error(
+        "--demo signs in whoever has its link, so Amazon must be a stand-in on this host: {variable} does not lead to one. \
+         `cargo xtask demo` starts everything as it should be"
+    )]
+    Amazon {
+        /// The setting that leads to Amazon.
+        variable: &'static str,
+    },
+}
+
+/// Whether somebody may be signed in without a factor by a console with these settings: only this host reaches it, and it
+/// belongs to a system that does not reach Amazon.
+///
+/// # Errors
+/// When that is not so, or a setting is wrong.
+pub fn demo_is_safe(
+    address: SocketAddr,
+    origin: Option<&Origin>,
+    environment: &dyn Environment,
+) -> Result<(), NoDemo> {
+    if !address.ip().is_loopback() || origin.is_some_and(|origin| !origin.is_this_host()) {
+        return Err(NoDemo::NotThisHost);
+    }
+    match leads_to_amazon(environment)? {
+        Some(variable) => Err(NoDemo::Amazon { variable: variable.name }),
+        None => Ok(()),
+    }
+}
+
 /// The address on which the API listens: the one given, else the environment's, else the default. `origin` is that of
 /// [`listen`].
 ///
@@ -125,6 +168,25 @@ mod tests {
         assert!(matches!(listen(None, &behind_a_proxy), Err(ListenError::NotLoopback(_))));
         behind_a_proxy.insert(ORIGIN.name, "http://console.example".to_owned());
         assert!(matches!(listen(None, &behind_a_proxy), Err(ListenError::Setting(_))));
+    }
+
+    #[test]
+    fn a_demo_is_for_this_host_and_a_stand_in() {
+        let sandbox = HashMap::from([
+            ("SP_API_ENDPOINT", "http://127.0.0.1:9".to_owned()),
+            ("LWA_ENDPOINT", "http://127.0.0.1:9/auth/o2/token".to_owned()),
+        ]);
+        let local: SocketAddr = "127.0.0.1:8480".parse().expect("an address");
+        let origin = |text: &str| text.parse::<Origin>().expect("an origin");
+        demo_is_safe(local, None, &sandbox).expect("it is");
+        demo_is_safe(local, Some(&origin("http://localhost:8480")), &sandbox).expect("it is");
+        let outside = "0.0.0.0:8480".parse().expect("an address");
+        for (address, origin) in [(outside, None), (local, Some(origin("https://console.example")))] {
+            let refused = demo_is_safe(address, origin.as_ref(), &sandbox);
+            assert!(matches!(refused, Err(NoDemo::NotThisHost)), "{address} {origin:?}");
+        }
+        let real = HashMap::new();
+        assert!(matches!(demo_is_safe(local, None, &real), Err(NoDemo::Amazon { .. })));
     }
 
     #[test]

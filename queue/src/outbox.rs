@@ -44,6 +44,8 @@ pub enum Cause {
     Schedule,
     /// A person at a terminal.
     Cli,
+    /// A person at a page of the console.
+    Console,
     /// Another job.
     Job(JobId),
     /// The end of the last job of a batch.
@@ -58,6 +60,7 @@ impl Cause {
         match self {
             Self::Schedule => "schedule".into(),
             Self::Cli => "cli".into(),
+            Self::Console => "console".into(),
             Self::Job(_) => "job".into(),
             Self::Batch => "batch".into(),
             Self::Api(key) => format!("api:{key}").into(),
@@ -67,7 +70,7 @@ impl Cause {
     const fn job(self) -> Option<JobId> {
         match self {
             Self::Job(id) => Some(id),
-            Self::Schedule | Self::Cli | Self::Batch | Self::Api(_) => None,
+            Self::Schedule | Self::Cli | Self::Console | Self::Batch | Self::Api(_) => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Sessions: opened by a sign-in, found by the token in the cookie, ended by time or by a person.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
@@ -125,6 +127,32 @@ pub async fn find(
     }))
 }
 
+/// Those of `sessions` that are signed in with both factors and have not ended, by one statement for all. It is no use of them:
+/// a page that lies open keeps nobody signed in.
+///
+/// # Errors
+/// When the database fails.
+pub async fn still_good(
+    connection: &mut PgConnection,
+    sessions: &[SessionId],
+    now: DateTime<Utc>,
+) -> Result<HashSet<SessionId>, sqlx::Error> {
+    let ids: Vec<_> = sessions.iter().map(|id| id.0).collect();
+    let good = sqlx::query_scalar!(
+        r#"
+        select s.id as "id: SessionId" from sessions s join staff on staff.id = s.staff_id
+        where s.id = any($1) and s.revoked_at is null and staff.disabled_at is null and s.second_factor_at is not null
+            and s.created_at > $2 and (s.last_seen_at > $3 or 'oncall' = any(staff.roles))
+        "#,
+        &ids,
+        now - MOST_AGE,
+        now - MOST_IDLE,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(good.into_iter().collect())
+}
+
 /// Ends a session. Ending it twice changes nothing.
 ///
 /// # Errors
@@ -138,4 +166,45 @@ pub async fn revoke(
         .execute(connection)
         .await
         .map(|_| ())
+}
+
+/// Ends all sessions of a person but one: what they may do or what proves who they are has changed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_all(
+    connection: &mut PgConnection,
+    staff: StaffId,
+    except: Option<SessionId>,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    sqlx::query!(
+        "update sessions set revoked_at = $3
+         where staff_id = $1 and revoked_at is null and id is distinct from $2",
+        staff.0,
+        except.map(|session| session.0),
+        now,
+    )
+    .execute(connection)
+    .await
+    .map(|ended| ended.rows_affected())
+}
+
+/// Notes that a factor was given again.
+///
+/// # Errors
+/// When the database fails.
+pub async fn step_up(
+    connection: &mut PgConnection,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update sessions set stepped_up_at = $2 where id = $1 and revoked_at is null",
+        session.0,
+        now
+    )
+    .execute(connection)
+    .await
+    .map(|_| ())
 }

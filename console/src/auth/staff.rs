@@ -10,6 +10,9 @@ runtime::id_type!(
     StaffId
 );
 
+/// An id that nobody has: what is asked about it takes as long as about somebody, and finds nothing.
+pub const NOBODY: StaffId = StaffId(runtime::ids::Uuid::nil());
+
 /// Adds a person who cannot sign in yet.
 ///
 /// # Errors

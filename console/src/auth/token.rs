@@ -42,6 +42,12 @@ impl Token {
         BASE64_URL_SAFE_NO_PAD.encode(self.0)
     }
 
+    /// The random bytes, for a secret of another form.
+    #[must_use]
+    pub(crate) fn random(&self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+
     /// What is kept. A fast hash is enough for 256 random bits.
     #[must_use]
     pub fn hash(&self) -> Vec<u8> {

@@ -7,13 +7,13 @@ use serde_json::json;
 use super::{
     answer::{self, Answers},
     database,
-    delay::Delay,
     stop::Stop,
 };
 use crate::{
     auth::api_key::{KeyId, KeyText, Scope},
     ops::{
         Act,
+        delay::Delay,
         keys::{self, KeyError, KeyLine, NewKey},
     },
 };

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
-use queue::{JobId, WorkerId};
+use queue::{JobId, WorkerId, limit::Level};
 
 /// How long ago a moment was, with the moment itself for the pointer and for machines.
 pub(super) fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
@@ -46,6 +46,20 @@ pub(super) fn bar(done: u64, total: Option<u64>) -> Markup {
             },
             _ => (done),
         }
+    }
+}
+
+/// How a budget stands, as cells: calls now, the next call, calls a second, moments set aside, the share of the rate.
+pub(super) fn budget(level: &Level, now: DateTime<Utc>) -> Markup {
+    html! {
+        td { meter min="0" max=(level.burst) value=(level.calls) {} " " (level.calls) " of " (level.burst) }
+        td { @if level.next_free_at <= now { "now" } @else { (age(level.next_free_at, now)) } }
+        td.number { (format!("{:.4}", level.rate).trim_end_matches('0').trim_end_matches('.')) }
+        td.number { (level.set_aside) }
+        td { @match level.shared_until {
+            None => "all",
+            Some(until) => { (format!("{:.0} %", level.share * 100.0)) ", somebody else uses the rest, until " (moment(until)) },
+        } }
     }
 }
 

@@ -1,0 +1,31 @@
+//! The part of a form that a passkey fills in: `sign_in.js` asks the browser and sends the form. Without scripts the button
+//! stays hidden, and a sentence says why.
+
+use maud::{Markup, html};
+
+/// What the device is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A new passkey.
+    New,
+    /// Proof of one that is enrolled.
+    Proof,
+}
+
+/// The fields `ceremony` and `credential` (with `prefix` before their names), the button that fills them, and a place for
+/// what went wrong. `options` is the address of the first half of the ceremony.
+pub(super) fn part(wanted: Wanted, options: &str, prefix: &str, label: &str) -> Markup {
+    let how = match wanted {
+        Wanted::New => "create",
+        Wanted::Proof => "get",
+    };
+    html! {
+        div.passkey data-passkey=(how) data-options=(options) {
+            input type="hidden" name={ (prefix) "ceremony" } data-part="ceremony";
+            input type="hidden" name={ (prefix) "credential" } data-part="credential";
+            button type="button" hidden { (label) }
+            p.wrong role="alert" hidden {}
+            noscript { p.note { "A passkey needs scripts, which are off in this browser." } }
+        }
+    }
+}
