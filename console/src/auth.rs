@@ -1,8 +1,10 @@
 //! Who somebody is, and what they may do.
 
 pub mod agent;
+pub mod api_key;
 pub mod authenticators;
 pub mod ceremonies;
+pub mod demo;
 pub mod enrolment;
 pub mod factors;
 pub mod hashing;

@@ -4,6 +4,7 @@
 //! standard error and say what to do next; the exit code tells programs which sort it was (see [`stop`]).
 
 mod answer;
+mod audit;
 mod batch;
 mod budgets;
 mod cancel;
@@ -16,12 +17,14 @@ mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
+mod keys;
 mod redis;
 mod sellers;
 mod serve;
 mod setup;
 mod staff;
 mod stop;
+mod why;
 
 use std::process::ExitCode;
 
@@ -66,7 +69,11 @@ enum Command {
     #[command(subcommand)]
     Sellers(sellers::Sellers),
     #[command(subcommand)]
+    Audit(audit::Audit),
+    #[command(subcommand)]
     Staff(staff::Staff),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Serve(serve::Serve),
 }
 
@@ -100,7 +107,9 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Limit(limit) => limit.run(answers).await,
         Command::Controls(controls) => controls.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
+        Command::Audit(audit) => audit.run(answers).await,
         Command::Staff(staff) => staff.run(answers).await,
+        Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

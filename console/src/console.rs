@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use jobs::keyring::Keyring;
 use queue::Engine;
 use sqlx::PgPool;
 
-use crate::{auth::SignIn, origin::Origin};
+use crate::{
+    auth::{SignIn, demo::DemoLink, hashing::HashingError},
+    origin::Origin,
+};
 
 /// What every request may use. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -19,9 +23,25 @@ pub struct Console {
     pub origin: Arc<Origin>,
     /// How people sign in.
     pub sign_in: Arc<SignIn>,
+    /// What signs somebody in without a factor; only in a demo.
+    pub demo: Option<Arc<DemoLink>>,
 }
 
 impl Console {
+    /// A console at this origin, without a demo. Without a key ring, people sign in by passkeys only.
+    ///
+    /// # Errors
+    /// When the host has no random numbers.
+    pub fn new(
+        pool: PgPool,
+        engine: Engine,
+        origin: Origin,
+        keyring: Option<Keyring>,
+    ) -> Result<Self, HashingError> {
+        let sign_in = Arc::new(SignIn::new(&origin, keyring)?);
+        Ok(Self { pool, engine, origin: Arc::new(origin), sign_in, demo: None })
+    }
+
     /// The time, as all processes have it.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

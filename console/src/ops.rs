@@ -3,6 +3,8 @@
 //! A function that changes something takes an [`Act`] and writes it to the audit log in the transaction of the change, so
 //! that there is no change without a name and a reason. Times are handed in.
 
+pub mod audit;
+pub mod audit_chain;
 pub mod batches;
 pub mod budgets;
 pub mod cancel;
@@ -13,9 +15,11 @@ pub mod deadlines;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
+pub mod history;
 pub mod invite;
 pub mod jobs;
+pub mod keys;
 pub mod overview;
 pub mod sellers;
 
-pub use queue::act::{self, Act};
+pub use queue::act::{self, Act, Via};

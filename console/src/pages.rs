@@ -7,14 +7,20 @@
 mod acting;
 mod amazon;
 mod assets;
+mod audit;
+mod chart;
+mod demo;
 mod factors;
 mod fields;
 mod gauges;
 mod headers;
+mod history;
 mod invitation;
 mod job;
+mod keys;
 mod layout;
 mod list;
+mod live;
 mod overview;
 mod parts;
 mod passkey_form;
@@ -27,10 +33,10 @@ pub(crate) mod sign_in;
 mod signed_in;
 pub(crate) mod step_up;
 
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use runtime::health::Health;
 
-pub use self::problem::Problem;
+pub use self::{live::EVERY as LIVE_EVERY, problem::Problem};
 use crate::{
     access::{self, Rule},
     auth::Permission,
@@ -42,18 +48,26 @@ use crate::{
 fn routes(console: &Console) -> Routes {
     let view = Rule::Staff(Permission::View);
     let operate = Rule::Staff(Permission::Operate);
+    let administer = Rule::Staff(Permission::Administer);
+    let administer_now = Rule::SteppedUp(Permission::Administer);
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
+        .get("/live", view, live::stream)
         .get("/jobs", view, list::page)
         .get("/jobs/{id}", view, job::page)
         .post("/jobs/{id}/requeue", operate, job::requeue)
         .post("/jobs/{id}/discard", operate, job::discard)
         .get("/sellers", view, sellers::page)
-        .get("/amazon", view, amazon::page);
+        .get("/amazon", view, amazon::page)
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page)
+        .get("/keys", administer, keys::page)
+        .post("/keys", administer_now, keys::create)
+        .post("/keys/{id}/rotate", administer_now, keys::rotate)
+        .post("/keys/{id}/revoke", administer_now, keys::revoke);
     let routes = sign_in::add(routes);
     let routes = invitation::add(routes);
     let routes = factors::add(routes);
-    assets::add(routes)
+    demo::add(assets::add(routes), console)
 }
 
 /// What [`router`] answers, as it was declared, without health and metrics.
@@ -66,6 +80,7 @@ pub fn declared(console: &Console) -> Vec<Route> {
 pub fn router(console: Console, health: Health) -> Router {
     gauges::describe();
     let fresh_gauges = middleware::from_fn_with_state(console.clone(), gauges::refresh);
+    let live = live::Live::new(console.clone(), health.stopping.clone());
     let this_host = access::Gate { console: console.clone(), rule: Rule::ThisHost };
     let machines =
         health.router().layer(fresh_gauges).layer(middleware::from_fn_with_state(this_host, access::hold));
@@ -73,6 +88,7 @@ pub fn router(console: Console, health: Health) -> Router {
         .into_router()
         .merge(machines)
         .fallback(problem::no_such_page)
+        .layer(Extension(live))
         .layer(middleware::from_fn(headers::headers))
         .layer(middleware::from_fn_with_state(console, access::only_our_names))
 }

@@ -176,19 +176,42 @@ impl NoticeSettings {
     }
 }
 
+/// A setting that makes us reach Amazon itself instead of a stand-in on this host; `None` when there is none.
+///
+/// # Errors
+/// When one is wrong.
+pub fn leads_to_amazon(environment: &dyn Environment) -> Result<Option<Variable>, EnvError> {
+    let queue = SQS_QUEUE_URL.read(environment)?;
+    let mut places = vec![SP_API_ENDPOINT, LWA_ENDPOINT];
+    if queue != "none" {
+        places.extend([SQS_QUEUE_URL, SQS_ENDPOINT]);
+    }
+    for variable in places {
+        let place = variable.read(environment)?;
+        // `amazon` is a word here, not an address.
+        if place == "amazon" || !is_this_host(&safe_url(&variable, &place)?) {
+            return Ok(Some(variable));
+        }
+    }
+    Ok(None)
+}
+
 /// Tokens travel only encrypted, or not beyond this host.
 fn safe_url(variable: &Variable, raw: &str) -> Result<Url, EnvError> {
     let url: Url = raw.parse().map_err(|error| variable.invalid(raw, error))?;
-    let loopback = match url.host() {
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_this_host(&url) => Ok(url),
+        _ => Err(variable.invalid(raw, "tokens may only travel by https, or by http on loopback")),
+    }
+}
+
+fn is_this_host(url: &Url) -> bool {
+    match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         Some(url::Host::Domain(name)) => name == "localhost",
         None => false,
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
-        _ => Err(variable.invalid(raw, "tokens may only travel by https, or by http on loopback")),
     }
 }
 
@@ -251,6 +274,32 @@ mod tests {
         assert!(settings("http://127.0.0.1:8080").is_ok());
         let error = settings("http://amazon.example").expect_err("not encrypted").to_string();
         assert!(error.contains("https"), "{error}");
+    }
+
+    #[test]
+    fn one_setting_that_leads_to_amazon_is_enough_to_reach_it() {
+        let sandbox = [
+            ("SP_API_ENDPOINT", "http://127.0.0.1:9"),
+            ("LWA_ENDPOINT", "http://localhost:9/auth/o2/token"),
+            ("AMZIGO_SQS_QUEUE_URL", "http://127.0.0.1:9/1/notices"),
+            ("AMZIGO_SQS_ENDPOINT", "http://[::1]:9"),
+        ];
+        let settings = |settings: &[(&'static str, &str)]| {
+            let environment: HashMap<_, _> =
+                settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            leads_to_amazon(&environment).map(|found| found.map(|variable| variable.name))
+        };
+        assert_eq!(settings(&sandbox).expect("right"), None);
+        assert_eq!(settings(&sandbox[..2]).expect("no queue is right too"), None);
+        assert_eq!(settings(&[]).expect("right"), Some("SP_API_ENDPOINT"));
+        let elsewhere =
+            ["amazon", "https://api.amazon.com/token", "https://sqs.eu-west-1.amazonaws.com/1/n", "amazon"];
+        for (n, place) in elsewhere.into_iter().enumerate() {
+            let mut one = sandbox;
+            one[n].1 = place;
+            assert_eq!(settings(&one).expect("right"), Some(sandbox[n].0));
+        }
+        assert!(settings(&[("SP_API_ENDPOINT", "nowhere")]).is_err());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who does something, and why. Written to `audit_log`, which nothing updates or deletes.
+//! Who does something, and why. Written to `audit_log`, which nothing updates or deletes, and chained to the act before it when
+//! the transaction is committed: the database does both, see `migrations/20261125042000_audit_chain.sql`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -9,6 +10,36 @@ use thiserror::Error;
 pub struct Act {
     actor: String,
     reason: String,
+    via: Via,
+}
+
+/// Through which door somebody acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// The pages.
+    Console,
+    /// The command line.
+    Cli,
+    /// The HTTP API.
+    Api,
+    /// One of our own services.
+    System,
+}
+
+impl Via {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Console, Self::Cli, Self::Api, Self::System];
+
+    /// As in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Cli => "cli",
+            Self::Api => "api",
+            Self::System => "system",
+        }
+    }
 }
 
 /// Why an act was refused. Nothing was changed.
@@ -34,7 +65,7 @@ const MAX_ACTOR: usize = 100;
 const MAX_REASON: usize = 1_000;
 
 impl Act {
-    /// The act of `actor` for `reason`; neither may be blank.
+    /// The act of `actor` for `reason`; neither may be blank. As long as nobody says otherwise, one of our services acts.
     ///
     /// # Errors
     /// When one of them is blank or too long.
@@ -51,7 +82,19 @@ impl Act {
                 return Err(ActError::TooLong { what, most });
             }
         }
-        Ok(Self { actor: actor.to_owned(), reason: reason.to_owned() })
+        Ok(Self { actor: actor.to_owned(), reason: reason.to_owned(), via: Via::System })
+    }
+
+    /// The same act, through this door.
+    #[must_use]
+    pub fn via(self, via: Via) -> Self {
+        Self { via, ..self }
+    }
+
+    /// Who acts.
+    #[must_use]
+    pub fn actor(&self) -> &str {
+        &self.actor
     }
 
     /// Writes that `action` was done to `target`. Belongs into the transaction of the change.
@@ -66,12 +109,13 @@ impl Act {
         now: DateTime<Utc>,
     ) -> Result<(), sqlx::Error> {
         sqlx::query!(
-            "insert into audit_log (at, actor, action, target, reason) values ($1, $2, $3, $4, $5)",
+            "insert into audit_log (at, actor, action, target, reason, via) values ($1, $2, $3, $4, $5, $6)",
             now,
             self.actor,
             action,
             target,
             self.reason,
+            self.via.name(),
         )
         .execute(connection)
         .await

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use jobs::{catalog::CATALOG, sp_api::Operation as Ours};
 use redis::aio::MultiplexedConnection;
 use sandbox::{Fault, Operation, OrderChanges, PLANTED, SettingsChange};
-use tests::{process::Process, system::until};
+use tests::{console::Reader, process::Process, system::until};
 
 use crate::scene::{STEP, Scene, WORK};
 
@@ -104,23 +104,14 @@ async fn values(connection: &mut MultiplexedConnection, key: &[u8]) -> anyhow::R
     Ok(read.query_async(connection).await?)
 }
 
-/// What a process answers over HTTP.
-async fn answers(address: &str, paths: &[String]) -> anyhow::Result<Places> {
-    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
-    let mut places = Places::new();
-    for path in paths {
-        let url = format!("http://{address}{path}");
-        let response = http.get(&url).send().await?.error_for_status()?;
-        places.insert(url, response.text().await?);
-    }
-    Ok(places)
-}
-
 /// What workers and schedulers count.
 async fn metrics(processes: &[&Process]) -> anyhow::Result<Places> {
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
     let mut places = Places::new();
     for process in processes {
-        places.extend(answers(process.address("health")?, &["/metrics".to_owned()]).await?);
+        let url = format!("http://{}/metrics", process.address("health")?);
+        let response = http.get(&url).send().await?.error_for_status()?;
+        places.insert(url, response.text().await?);
     }
     Ok(places)
 }
@@ -301,16 +292,24 @@ async fn what_was_planted_turns_up_nowhere() -> anyhow::Result<()> {
 
     assert_all_took_part(&scene).await?;
     assert_clean(&metrics(&[&scheduler, &worker]).await?, &forbidden);
-    look_everywhere(&scene, &console, &forbidden).await?;
+    let link = console.address("sign_in")?.rsplit('/').next().context("the link has a token")?;
+    let reader = Reader::sign_in(&console).await?;
+    for secret in [link, reader.secret()] {
+        forbidden.extend([secret.to_owned(), hexadecimal(secret.as_bytes())]);
+    }
+    look_everywhere(&scene, &reader, &forbidden).await?;
     scene.end([scheduler, worker, console]).await
 }
 
 /// Looks at all that the system keeps and shows, and makes sure that it sees what may be there.
-async fn look_everywhere(scene: &Scene, console: &Process, forbidden: &[String]) -> anyhow::Result<()> {
+async fn look_everywhere(scene: &Scene, reader: &Reader, forbidden: &[String]) -> anyhow::Result<()> {
     let jobs = scene.jobs_in(&["ready", "delayed", "running", "done", "dead", "cancelled"]).await?;
     let pages = ["/", "/jobs", "/metrics"].map(str::to_owned);
     let pages: Vec<_> = pages.into_iter().chain(jobs.iter().map(|id| format!("/jobs/{id}"))).collect();
-    let shown = answers(console.address("address")?, &pages).await?;
+    let mut shown = Places::new();
+    for page in pages {
+        shown.insert(format!("page {page}"), reader.read(&page).await?);
+    }
     let logs = Places::from([("the logs".to_owned(), scene.system.logs()?)]);
 
     let tables = tables(scene).await?;

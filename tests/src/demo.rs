@@ -175,8 +175,8 @@ async fn start_all(
         Err(_) if options.port.is_none() => system.console("127.0.0.1:0")?,
         started => started?,
     };
-    let address = format!("http://{}/", console.address("address")?);
-    say(&format!("the console is at {address}"));
+    let address = console.address("open")?.to_owned();
+    say(&format!("open {} (it signs you in, once; afterwards {address})", console.address("sign_in")?));
     processes.push(console);
     processes.push(system.scheduler()?);
     processes.push(system.worker()?);

@@ -2,6 +2,7 @@
 
 pub mod amazon;
 pub mod chaos;
+pub mod console;
 pub mod data_sets;
 pub mod database;
 pub mod demo;

@@ -239,13 +239,14 @@ impl System {
         Process::start(&name, "worker", &[], &self.environment, &self.plan.folder)
     }
 
-    /// Starts the console on a free port, or on the one given.
+    /// Starts the console where it is told to listen, with a link that signs in (`console::Reader` follows it).
     ///
     /// # Errors
     /// When it does not come up.
     pub fn console(&mut self, listen: &str) -> anyhow::Result<Process> {
         let name = self.name("console");
-        Process::start(&name, "amzigo", &["serve", "--listen", listen], &self.environment, &self.plan.folder)
+        let arguments = ["serve", "--demo", "--listen", listen, "--api-listen", "127.0.0.1:0"];
+        Process::start(&name, "amzigo", &arguments, &self.environment, &self.plan.folder)
     }
 
     /// Waits until no job is unfinished.

@@ -11,11 +11,9 @@ use super::{
     answer::{self, Answers},
     database,
     stop::Stop,
+    why,
 };
-use crate::ops::{
-    Act,
-    cancel::{self, Answer},
-};
+use crate::ops::cancel::{self, Answer};
 
 /// Cancel a job: at once while it waits; one that runs is asked to stop, and dropped if it does not.
 #[derive(Debug, Args)]
@@ -35,7 +33,7 @@ pub(super) struct Cancel {
 
 impl Cancel {
     pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;

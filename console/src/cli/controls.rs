@@ -13,11 +13,9 @@ use super::{
     answer::{self, Answers},
     database, redis,
     stop::Stop,
+    why,
 };
-use crate::ops::{
-    Act,
-    controls::{self, Change, Control},
-};
+use crate::ops::controls::{self, Change, Control};
 
 /// Take no more jobs of a queue, of a kind, or for a group. What runs goes on; what waits keeps its place.
 #[derive(Debug, Args)]
@@ -127,7 +125,7 @@ struct Done {
 
 impl Said {
     async fn run(self, change: Change, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let queue = self.queue;
         let scope = match (self.kind, self.group) {
             (Some(kind), _) => Scope::Kind(kind),

@@ -9,11 +9,9 @@ use super::{
     answer::{self, Answers},
     database, jobs,
     stop::Stop,
+    why,
 };
-use crate::ops::{
-    Act,
-    dead::{self, Bulk, Change, Changed, Filter, MAX_SLICE},
-};
+use crate::ops::dead::{self, Bulk, Change, Changed, Filter, MAX_SLICE};
 
 /// See and decide about jobs that ended in failure.
 #[derive(Debug, Subcommand)]
@@ -176,9 +174,7 @@ impl Decision {
         if self.dry_run {
             return self.show(change, answers).await;
         }
-        let act =
-            Act::new(self.actor.as_deref().unwrap_or_default(), self.reason.as_deref().unwrap_or_default())
-                .map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), self.reason.as_deref().unwrap_or_default())?;
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let mut outcome = Changed::default();

@@ -15,11 +15,9 @@ use super::{
     answer::{self, Answers},
     database, freshness,
     stop::Stop,
+    why,
 };
-use crate::ops::{
-    Act,
-    sellers::{self, DisconnectError},
-};
+use crate::ops::sellers::{self, DisconnectError};
 
 /// Connect, disconnect and list sellers.
 #[derive(Debug, Subcommand)]
@@ -100,7 +98,7 @@ fn read_token() -> Result<SecretString, Stop> {
 
 impl Connect {
     pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let keyring = jobs::config::keyring(&ProcessEnvironment).map_err(Stop::usage)?;
         let seller = Connection {
             selling_partner_id: self.selling_partner_id,
@@ -135,7 +133,7 @@ pub(super) struct Disconnect {
 
 impl Disconnect {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;

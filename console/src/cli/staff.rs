@@ -8,14 +8,12 @@ use super::{
     answer::{self, Answers},
     database,
     stop::Stop,
+    why,
 };
 use crate::{
     auth::{Role, Roles, invitations},
     config,
-    ops::{
-        Act,
-        invite::{self, InviteError},
-    },
+    ops::invite::{self, InviteError},
     origin::Origin,
 };
 
@@ -58,7 +56,7 @@ pub(super) struct Invite {
 
 impl Invite {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)?;
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
         let roles = Roles::new(&self.roles).map_err(|error| Stop::usage(anyhow::anyhow!(error)))?;
         let origin = origin(self.origin, &ProcessEnvironment)?;
         let pool = database::migrated_pool().await?;

@@ -8,7 +8,12 @@ use axum_extra::extract::cookie::{Cookie, SameSite};
 use maud::{Markup, html};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{access::MAX_FORM_BYTES, auth::Person, ops::Act, pages::Problem};
+use crate::{
+    access::MAX_FORM_BYTES,
+    auth::Person,
+    ops::{Act, Via},
+    pages::Problem,
+};
 
 /// What a form sends: the act, in the name of whoever is signed in, and its other fields as `T`.
 #[derive(Debug)]
@@ -33,7 +38,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Acting<T> {
         let unreadable = |_| Problem::Address("The form could not be read; load the page again.".to_owned());
         let Reason { reason } = serde_urlencoded::from_bytes(&bytes).map_err(unreadable)?;
         let form = serde_urlencoded::from_bytes(&bytes).map_err(unreadable)?;
-        let act = Act::new(&person.name, &reason).map_err(|error| Problem::Address(error.to_string()))?;
+        let act = Act::new(&person.name, &reason)
+            .map_err(|error| Problem::Address(error.to_string()))?
+            .via(Via::Console);
         Ok(Self { act, form })
     }
 }

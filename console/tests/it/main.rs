@@ -2,12 +2,18 @@
 
 mod amzigo;
 mod browser;
+mod api;
+mod api_bad_input;
+mod api_keys;
+mod api_waiting;
+mod audit;
 mod budgets;
 mod cancel;
 mod commands;
 mod controls;
 mod dead_letters;
 mod deadlines;
+mod demo;
 mod deployment;
 mod explain;
 mod factors;
@@ -16,4 +22,5 @@ mod invitations;
 mod lost_redis;
 mod overview;
 mod pages;
+mod program;
 mod sign_in;

@@ -1,0 +1,47 @@
+//! `/sign-in/demo/TOKEN`: opens the demo's session, once. There is such a page only in a console that was started for a demo.
+
+use axum::{
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse, Redirect, Response},
+};
+use axum_extra::extract::cookie::{Cookie, SameSite};
+
+use crate::{
+    access::Rule,
+    auth::{Token, session},
+    console::Console,
+    pages::Problem,
+    routes::Routes,
+};
+
+/// Adds the page where there is a demo. Whoever has the link may follow it.
+pub(super) fn add(routes: Routes, console: &Console) -> Routes {
+    match console.demo {
+        Some(_) => routes.get("/sign-in/demo/{token}", Rule::Open, sign_in),
+        None => routes,
+    }
+}
+
+/// What the session is called in lists.
+const AGENT: &str = "the demo's link";
+
+async fn sign_in(State(console): State<Console>, Path(token): Path<String>) -> Result<Response, Problem> {
+    let used = || {
+        Problem::NotFound(
+            "This link signs nobody in: it works once, within an hour. Start the demo again for a new one."
+                .to_owned(),
+        )
+    };
+    let (Some(link), Some(token)) = (&console.demo, Token::read(&token)) else { return Err(used()) };
+    let mut connection = console.pool.acquire().await?;
+    let session = link.open(&mut connection, &token, AGENT, console.now()).await?.ok_or_else(used)?;
+    let cookie = Cookie::build((session::COOKIE, session.text()))
+        .path("/")
+        .secure(true)
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .build();
+    let header = [(header::SET_COOKIE, cookie.to_string())];
+    Ok((header, Redirect::to("/")).into_response())
+}
