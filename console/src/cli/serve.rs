@@ -88,6 +88,9 @@ impl Serve {
         let mut hello =
             json!({ "address": address, "open": origin.ascii(), "api": format!("http://{api_address}") });
         let engine = Engine::new(redis, Arc::new(clock));
+        if keyring.is_none() {
+            tracing::warn!("AMZIGO_KEYS is not set: people sign in with passkeys only");
+        }
         let mut console = Console::new(pool, engine, origin, keyring).map_err(anyhow::Error::from)?;
         if self.demo {
             let (link, token) = demo_link(&console).await?;

@@ -1,12 +1,12 @@
 //! The `amzigo` command as people and programs use it: the real binary, on a database and a Redis prefix of a test's own.
 
 mod amzigo;
-mod browser;
 mod api;
 mod api_bad_input;
 mod api_keys;
 mod api_waiting;
 mod audit;
+mod browser;
 mod budgets;
 mod cancel;
 mod commands;

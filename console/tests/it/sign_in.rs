@@ -47,7 +47,7 @@ async fn unknown_names_are_answered_like_wrong_passwords() {
     let ann = enrol(&amzigo, &mut Browser::new(&console), "ann.lee", &["operator"]).await;
     let mut browser = Browser::new(&console);
     let mut answers = Vec::new();
-    for name in [ann.name, "nobody.here", "'; drop table staff; --"] {
+    for name in [ann.name, "nobody.here", "'; drop table staff; --", "a\0b", "Änne", ""] {
         let began = std::time::Instant::now();
         let answer = give_password(&mut browser, name, "Wrong-Harbour-7-Fence").await;
         assert!(began.elapsed().as_millis() >= 5, "a hash takes its time, also for {name}");
