@@ -284,9 +284,10 @@ impl SignIn {
     }
 }
 
-/// A name as the table has it.
+/// A name as the table has it; nobody's where it can be nobody's, which is asked for all the same.
 fn handle(typed: &str) -> String {
-    typed.trim().to_lowercase()
+    let name = typed.trim().to_lowercase();
+    if staff::is_name(&name) { name } else { String::new() }
 }
 
 /// Uses a recovery code up, tells the audit log, and opens what guesses have locked.
@@ -315,8 +316,8 @@ pub(crate) async fn record(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let act = Act::new(name, reason).map_err(|error| sqlx::Error::Encode(error.into()))?.via(Via::Console);
-    act.record(connection, action, &staff.to_string(), now).await
+    let act = Act::new(name, reason).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    act.via(Via::Console).record(connection, action, &staff.to_string(), now).await
 }
 
 /// Tells that somebody was signed in.

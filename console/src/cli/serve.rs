@@ -87,6 +87,9 @@ impl Serve {
         let origin = origin.unwrap_or_else(|| Origin::of_this_host(address));
         let mut hello =
             json!({ "address": address, "open": origin.ascii(), "api": format!("http://{api_address}") });
+        if keyring.is_none() {
+            tracing::warn!("AMZIGO_KEYS is not set: people sign in with passkeys only");
+        }
         let mut console =
             Console::new(pool, redis, Arc::new(clock), origin, keyring).map_err(anyhow::Error::from)?;
         if self.demo {
