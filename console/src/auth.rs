@@ -1,6 +1,7 @@
 //! Who somebody is, and what they may do.
 
 pub mod agent;
+pub mod api_key;
 pub mod authenticators;
 pub mod ceremonies;
 pub mod demo;

@@ -17,6 +17,7 @@ mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
+mod keys;
 mod redis;
 mod run_now;
 mod schedules;
@@ -77,6 +78,8 @@ enum Command {
     Audit(audit::Audit),
     #[command(subcommand)]
     Staff(staff::Staff),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Serve(serve::Serve),
 }
 
@@ -114,6 +117,7 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Audit(audit) => audit.run(answers).await,
         Command::Staff(staff) => staff.run(answers).await,
+        Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::origin::Origin;
 
 /// The variables that only the console reads.
-pub const VARIABLES: &[Variable] = &[LISTEN, ORIGIN];
+pub const VARIABLES: &[Variable] = &[LISTEN, ORIGIN, API_LISTEN];
 
 /// Where the pages are.
 pub const LISTEN: Variable = Variable {
@@ -26,6 +26,15 @@ pub const ORIGIN: Variable = Variable {
     doc: "Where browsers find the console, through a proxy that ends TLS and leaves Host and Origin as they are. Without it: http://localhost and the port.",
     default: None,
     example: "https://console.example",
+    secret: false,
+};
+
+/// Where the API is.
+pub const API_LISTEN: Variable = Variable {
+    name: "AMZIGO_API_LISTEN",
+    doc: "Address of the HTTP API for programs; port 0 picks a free one. Others than loopback only behind a proxy that ends TLS, as AMZIGO_CONSOLE_ORIGIN says.",
+    default: Some("127.0.0.1:8481"),
+    example: "127.0.0.1:8481",
     secret: false,
 };
 
@@ -115,6 +124,24 @@ pub fn demo_is_safe(
     }
 }
 
+/// The address on which the API listens: the one given, else the environment's, else the default. `origin` is that of
+/// [`listen`].
+///
+/// # Errors
+/// When a setting cannot be read, or others than this host could reach the address and would come unencrypted.
+pub fn api_listen(
+    given: Option<SocketAddr>,
+    origin: Option<&Origin>,
+    environment: &dyn Environment,
+) -> Result<SocketAddr, ListenError> {
+    let address = match given {
+        Some(address) => address,
+        None => API_LISTEN.parse(environment)?,
+    };
+    let encrypted = origin.is_some_and(|origin| !origin.is_this_host());
+    if address.ip().is_loopback() || encrypted { Ok(address) } else { Err(ListenError::NotLoopback(address)) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -160,6 +187,19 @@ mod tests {
         }
         let real = HashMap::new();
         assert!(matches!(demo_is_safe(local, None, &real), Err(NoDemo::Amazon { .. })));
+    }
+
+    #[test]
+    fn the_api_listens_to_others_only_behind_the_same_proxy() {
+        let everywhere = HashMap::from([(API_LISTEN.name, "0.0.0.0:8481".to_owned())]);
+        assert_eq!(
+            api_listen(None, None, &HashMap::new()).expect("the default").to_string(),
+            "127.0.0.1:8481"
+        );
+        assert!(matches!(api_listen(None, None, &everywhere), Err(ListenError::NotLoopback(_))));
+        let origin = |text: &str| text.parse::<Origin>().expect("an origin");
+        assert!(api_listen(None, Some(&origin("http://localhost:8480")), &everywhere).is_err());
+        assert!(api_listen(None, Some(&origin("https://console.example")), &everywhere).is_ok());
     }
 
     #[test]

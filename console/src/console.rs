@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use queue::{Engine, limit::Budgets};
+use jobs::keyring::Keyring;
+use queue::Engine;
 use sqlx::PgPool;
 
 use crate::{
-    auth::{SignIn, demo::DemoLink},
+    auth::{SignIn, demo::DemoLink, hashing::HashingError},
     origin::Origin,
 };
 
@@ -18,8 +19,6 @@ pub struct Console {
     pub pool: PgPool,
     /// The queues in Redis, and the time.
     pub engine: Engine,
-    /// The budgets at Amazon.
-    pub budgets: Budgets,
     /// Where browsers find the pages.
     pub origin: Arc<Origin>,
     /// How people sign in.
@@ -29,6 +28,20 @@ pub struct Console {
 }
 
 impl Console {
+    /// A console at this origin, without a demo. Without a key ring, people sign in by passkeys only.
+    ///
+    /// # Errors
+    /// When the host has no random numbers.
+    pub fn new(
+        pool: PgPool,
+        engine: Engine,
+        origin: Origin,
+        keyring: Option<Keyring>,
+    ) -> Result<Self, HashingError> {
+        let sign_in = Arc::new(SignIn::new(&origin, keyring)?);
+        Ok(Self { pool, engine, origin: Arc::new(origin), sign_in, demo: None })
+    }
+
     /// The time, as all processes have it.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

@@ -4,6 +4,7 @@
 //! neither worker nor scheduler: it meets them in Redis and in the tables that `queue` owns.
 
 pub mod access;
+pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod freshness;
 pub mod invite;
 pub mod jobs;
+pub mod keys;
 pub mod overview;
 pub mod run_now;
 pub mod schedules;

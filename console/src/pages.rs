@@ -18,6 +18,7 @@ mod gauges;
 mod headers;
 mod invitation;
 mod job;
+mod keys;
 mod layout;
 mod list;
 mod overview;
@@ -49,6 +50,8 @@ use crate::{
 fn routes(console: &Console) -> Routes {
     let view = Rule::Staff(Permission::View);
     let operate = Rule::Staff(Permission::Operate);
+    let administer = Rule::Staff(Permission::Administer);
+    let administer_now = Rule::SteppedUp(Permission::Administer);
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
         .get("/jobs", view, list::page)
@@ -76,7 +79,11 @@ fn routes(console: &Console) -> Routes {
         .post("/sellers/{id}/resume", operate, seller::resume)
         .post("/sellers/{id}/disconnect", Rule::SteppedUp(Permission::Operate), seller::disconnect)
         .get("/amazon", view, amazon::page)
-        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page);
+        .get("/audit", Rule::Staff(Permission::ReadAudit), audit::page)
+        .get("/keys", administer, keys::page)
+        .post("/keys", administer_now, keys::create)
+        .post("/keys/{id}/rotate", administer_now, keys::rotate)
+        .post("/keys/{id}/revoke", administer_now, keys::revoke);
     let routes = sign_in::add(routes);
     let routes = invitation::add(routes);
     let routes = factors::add(routes);

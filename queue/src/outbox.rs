@@ -7,11 +7,13 @@
 mod insert;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
+use runtime::ids::Uuid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
@@ -48,23 +50,27 @@ pub enum Cause {
     Job(JobId),
     /// The end of the last job of a batch.
     Batch,
+    /// A program, over HTTP, with the key that has this id.
+    Api(Uuid),
 }
 
 impl Cause {
-    const fn name(self) -> &'static str {
+    /// As in the table: the door, and which key came through it.
+    fn name(self) -> Cow<'static, str> {
         match self {
-            Self::Schedule => "schedule",
-            Self::Cli => "cli",
-            Self::Console => "console",
-            Self::Job(_) => "job",
-            Self::Batch => "batch",
+            Self::Schedule => "schedule".into(),
+            Self::Cli => "cli".into(),
+            Self::Console => "console".into(),
+            Self::Job(_) => "job".into(),
+            Self::Batch => "batch".into(),
+            Self::Api(key) => format!("api:{key}").into(),
         }
     }
 
     const fn job(self) -> Option<JobId> {
         match self {
             Self::Job(id) => Some(id),
-            Self::Schedule | Self::Cli | Self::Console | Self::Batch => None,
+            Self::Schedule | Self::Cli | Self::Console | Self::Batch | Self::Api(_) => None,
         }
     }
 }
@@ -274,6 +280,14 @@ pub async fn enqueue(
         left.retain(|(job, _)| !answers.contains_key(&job.id));
     }
     Ok(jobs.iter().filter_map(|job| answers.get(&job.id).copied()).collect())
+}
+
+/// Whether [`enqueue`] would take the job, as far as that can be told without the database.
+///
+/// # Errors
+/// When it is too large, or Postgres cannot store it.
+pub fn check(job: &NewJob) -> Result<(), EnqueueError> {
+    checked_payload(job).map(|_| ())
 }
 
 /// The payload's text, when the job can be stored.

@@ -245,7 +245,7 @@ impl System {
     /// When it does not come up.
     pub fn console(&mut self, listen: &str) -> anyhow::Result<Process> {
         let name = self.name("console");
-        let arguments = ["serve", "--demo", "--listen", listen];
+        let arguments = ["serve", "--demo", "--listen", listen, "--api-listen", "127.0.0.1:0"];
         Process::start(&name, "amzigo", &arguments, &self.environment, &self.plan.folder)
     }
 

@@ -53,3 +53,52 @@ pub async fn unfinished(connection: &mut PgConnection, most: u16) -> Result<Vec<
     .fetch_all(connection)
     .await
 }
+
+/// A batch in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchLine {
+    /// The batch.
+    pub id: BatchId,
+    /// When it was opened.
+    pub created_at: DateTime<Utc>,
+    /// Since when no job may join.
+    pub sealed_at: Option<DateTime<Utc>>,
+    /// When all of its jobs had ended.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Up to `most` batches that were opened before this one, the last opened first; and whether there are more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn page(
+    connection: &mut PgConnection,
+    before: Option<BatchId>,
+    most: u16,
+) -> Result<(Vec<BatchLine>, bool), sqlx::Error> {
+    let mut lines = sqlx::query_as!(
+        BatchLine,
+        r#"
+        select id as "id: BatchId", created_at, sealed_at, finished_at from batches
+        where $1::uuid is null or id < $1 order by id desc limit $2
+        "#,
+        before.map(|id| id.0),
+        i64::from(most) + 1,
+    )
+    .fetch_all(connection)
+    .await?;
+    let more = lines.len() > usize::from(most);
+    lines.truncate(usize::from(most));
+    Ok((lines, more))
+}
+
+/// Since when a batch takes no more jobs, where it is sealed; `None` for an unknown one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn sealed_at(
+    connection: &mut PgConnection,
+    id: BatchId,
+) -> Result<Option<Option<DateTime<Utc>>>, sqlx::Error> {
+    sqlx::query_scalar!("select sealed_at from batches where id = $1", id.0).fetch_optional(connection).await
+}

@@ -7,7 +7,7 @@ use jobs::catalog::CATALOG;
 use queue::{
     TraceContext,
     job::PayloadError,
-    outbox::{self, Cause, Enqueued, MAX_PAYLOAD_BYTES},
+    outbox::{self, Cause, Enqueued, MAX_PAYLOAD_BYTES, NewJob},
 };
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -67,15 +67,11 @@ impl EnqueueError {
     }
 }
 
-/// Enqueues a job. It exists when the caller's transaction commits; outside of one, when this returns.
+/// Checks what is asked for and makes a job of it, without asking the database.
 ///
 /// # Errors
-/// When the kind is unknown, the payload does not fit, the door refuses it, or the database fails.
-pub async fn enqueue(
-    connection: &mut PgConnection,
-    request: Request,
-    now: DateTime<Utc>,
-) -> Result<Enqueued, EnqueueError> {
+/// When the kind is unknown, the payload does not fit, or the deadline has passed.
+pub fn prepare(request: Request, now: DateTime<Utc>) -> Result<NewJob, EnqueueError> {
     if let Some(bytes) = request.idempotency_key.as_ref().map(String::len)
         && !(1..=MAX_KEY_BYTES).contains(&bytes)
     {
@@ -95,6 +91,19 @@ pub async fn enqueue(
     job.idempotency_key = request.idempotency_key;
     job.expires_at = request.expires_at;
     job.trace = request.trace;
+    Ok(job)
+}
+
+/// Enqueues a job. It exists when the caller's transaction commits; outside of one, when this returns.
+///
+/// # Errors
+/// When [`prepare`] refuses it, the door refuses it, or the database fails.
+pub async fn enqueue(
+    connection: &mut PgConnection,
+    request: Request,
+    now: DateTime<Utc>,
+) -> Result<Enqueued, EnqueueError> {
+    let job = prepare(request, now)?;
     let id = job.id;
     let answers = outbox::enqueue(connection, &[job], now).await?;
     // The outbox answers for each job, so there is always a first one.

@@ -18,6 +18,7 @@ pub(super) enum Place {
     Amazon,
     Bulk,
     Audit,
+    Keys,
     Nowhere,
 }
 
@@ -25,7 +26,7 @@ pub(super) enum Place {
 struct Entry(Place, &'static str, &'static str, Permission);
 
 /// In the order they are shown.
-const ENTRIES: [Entry; 9] = [
+const ENTRIES: &[Entry] = &[
     Entry(Place::Overview, "/", "Overview", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
     Entry(Place::Dead, "/dead", "Dead letters", Permission::View),
@@ -35,6 +36,7 @@ const ENTRIES: [Entry; 9] = [
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
     Entry(Place::Bulk, "/bulk", "Bulk", Permission::View),
     Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
+    Entry(Place::Keys, "/keys", "Keys", Permission::Administer),
 ];
 
 /// What a page says about itself.
@@ -69,7 +71,7 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                 header {
                     span.brand { "Amzigo" }
                     nav aria-label="Pages" {
-                        @for Entry(place, href, name, permission) in ENTRIES {
+                        @for &Entry(place, href, name, permission) in ENTRIES {
                             @if may(permission) {
                                 a href=(href) aria-current=[(place == frame.place).then_some("page")] { (name) }
                             }

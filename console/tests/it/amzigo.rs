@@ -90,6 +90,14 @@ impl Amzigo {
         answer.json()["id"].as_str().expect("an id").to_owned()
     }
 
+    /// The command that serves on free ports, without a log.
+    fn serve(&self, redis_url: &str, prefix: &str) -> Command {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]);
+        command.env("REDIS_URL", redis_url).env("AMZIGO_PREFIX", prefix).env("AMZIGO_KEYS", KEYS);
+        command.stderr(Stdio::null());
+        command
+    }
+
     /// A session of somebody new with these roles, as a sign-in opens it.
     pub(crate) async fn session(&self, roles: &[Role], complete: bool) -> Token {
         let mut connection = self.database.pool.acquire().await.expect("Postgres answers");
@@ -191,6 +199,8 @@ pub(crate) struct Serving {
     /// The first line that it printed.
     pub(crate) hello: Value,
     pub(crate) address: String,
+    /// Where the API is, as http://….
+    pub(crate) api: String,
     http: reqwest::Client,
     redis: Option<TestRedis>,
     session: Option<Token>,
@@ -214,9 +224,7 @@ impl Serving {
 
     /// Serves on a Redis that the test looks after, and asks as a viewer.
     pub(crate) async fn start_on(amzigo: &Amzigo, redis_url: &str, prefix: &str) -> Self {
-        let mut command = amzigo.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command.env("REDIS_URL", redis_url).env("AMZIGO_PREFIX", prefix).env("AMZIGO_KEYS", KEYS);
-        let mut serving = Self::spawn(&mut command);
+        let mut serving = Self::spawn(&mut amzigo.serve(redis_url, prefix));
         serving.session = Some(amzigo.session(&[Role::Viewer], true).await);
         serving
     }
@@ -224,29 +232,40 @@ impl Serving {
     /// Serves as the demo does, beside a stand-in for Amazon, and asks as nobody.
     pub(crate) async fn start_demo(amzigo: &Amzigo) -> Self {
         let redis = TestRedis::new().await;
-        let mut command = amzigo.command(&["serve", "--demo", "--listen", "127.0.0.1:0"]);
-        command.env("REDIS_URL", &redis.url).env("AMZIGO_PREFIX", redis.redis.prefix());
+        let mut command = amzigo.serve(&redis.url, redis.redis.prefix());
+        command.arg("--demo");
         command.env("SP_API_ENDPOINT", "http://127.0.0.1:9").env("LWA_ENDPOINT", "http://127.0.0.1:9/token");
         let mut serving = Self::spawn(&mut command);
         serving.redis = Some(redis);
         serving
     }
 
+    /// Serves with its log, all of it, in this file, and asks as a viewer.
+    pub(crate) async fn start_with_log(amzigo: &Amzigo, log: std::fs::File) -> Self {
+        let redis = TestRedis::new().await;
+        let mut command = amzigo.serve(&redis.url, redis.redis.prefix());
+        command.env("AMZIGO_LOG", "trace").stderr(log);
+        let mut serving = Self::spawn(&mut command);
+        serving.session = Some(amzigo.session(&[Role::Viewer], true).await);
+        serving.redis = Some(redis);
+        serving
+    }
+
     fn spawn(command: &mut Command) -> Self {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped"))
             .read_line(&mut line)
             .expect("it says where");
         let hello: Value = serde_json::from_str(&line).expect("the first line is JSON");
         let address = hello["address"].as_str().expect("an address").to_owned();
+        let api = hello["api"].as_str().expect("an address of the API").to_owned();
         // Where an answer leads to is what the tests look at.
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("a plain client");
-        Self { child, hello, address, http, redis: None, session: None }
+        Self { child, hello, address, api, http, redis: None, session: None }
     }
 
     /// From here on asks as somebody with these roles, signed in with both factors just now.

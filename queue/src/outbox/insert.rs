@@ -64,7 +64,7 @@ impl Columns {
         self.expiries.push(job.expires_at.or_else(|| job.expires_after.map(|wait| due_at.max(now) + wait)));
         self.batches.push(job.batch.map(|batch| batch.0));
         self.traces.push(job.trace.map(|trace| trace.to_string()));
-        self.causes.push(job.cause.name().to_owned());
+        self.causes.push(job.cause.name().into_owned());
         self.caused_by.push(job.cause.job().map(|id| id.0));
     }
 }

@@ -1,0 +1,77 @@
+//! The OpenAPI document, made from the code, and the page that shows it. Nothing is fetched from elsewhere.
+
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::Response,
+};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        self,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::problem::{FieldError, ProblemBody};
+
+/// Where the document is.
+pub(super) const PATH: &str = "/v1/openapi.json";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Amzigo jobs",
+        version = "1",
+        description = "Enqueue background jobs, look them up, wait for their end. Every refusal is application/problem+json and \
+            names the field and what would be right. See docs/API.md."
+    ),
+    components(schemas(ProblemBody, FieldError)),
+    tags(
+        (name = "jobs", description = "One job, many jobs, and what becomes of them."),
+        (name = "batches", description = "Jobs that belong together, and one that follows them."),
+        (name = "kinds", description = "What can be enqueued."),
+        (name = "schedules", description = "What fires by itself."),
+    ),
+)]
+struct Document;
+
+/// The document without its operations.
+pub(super) fn empty() -> openapi::OpenApi {
+    let mut document = Document::openapi();
+    let key = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("amzigo_live_…")
+        .description(Some("A key, as `amzigo keys create` shows it once."))
+        .build();
+    let components = document.components.get_or_insert_with(openapi::Components::new);
+    components.add_security_scheme("key", SecurityScheme::Http(key));
+    document
+}
+
+/// The page that shows the document, with a policy that lets it do no more than it must: it sets styles from its script.
+pub(super) fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let config = Config::from(PATH).validator_url("none").persist_authorization(false);
+    Router::from(SwaggerUi::new("/docs").config(config)).layer(middleware::from_fn(policy))
+}
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+async fn policy(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    response
+}
+
+/// The document
+#[utoipa::path(
+    get, path = "/v1/openapi.json", tag = "kinds", operation_id = "getDocument",
+    responses((status = 200, description = "This document.", body = serde_json::Value)),
+)]
+pub(super) async fn json() -> Json<openapi::OpenApi> {
+    Json(super::document())
+}
