@@ -34,10 +34,10 @@ impl Source {
             Self::Batch
         } else if matches!(filter.state, Some(State::Dead)) || filter.pattern.is_some() {
             Self::Dead
-        } else if matches!(filter.state, Some(State::Ready | State::Delayed | State::Running)) {
-            Self::Unfinished
         } else if filter.group.is_some() {
             Self::Group
+        } else if matches!(filter.state, Some(State::Ready | State::Delayed | State::Running)) {
+            Self::Unfinished
         } else {
             Self::All
         }
