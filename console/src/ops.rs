@@ -18,6 +18,7 @@ pub mod delay;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
+pub mod history;
 pub mod invite;
 pub mod jobs;
 pub mod keys;

@@ -9,6 +9,7 @@ mod amazon;
 mod assets;
 mod audit;
 mod bulk;
+mod chart;
 mod dead;
 mod deadlines;
 mod demo;
@@ -16,11 +17,13 @@ mod factors;
 mod fields;
 mod gauges;
 mod headers;
+mod history;
 mod invitation;
 mod job;
 mod keys;
 mod layout;
 mod list;
+mod live;
 mod overview;
 mod parts;
 mod passkey_form;
@@ -35,10 +38,10 @@ pub(crate) mod sign_in;
 mod signed_in;
 pub(crate) mod step_up;
 
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use runtime::health::Health;
 
-pub use self::problem::Problem;
+pub use self::{live::EVERY as LIVE_EVERY, problem::Problem};
 use crate::{
     access::{self, Rule},
     auth::Permission,
@@ -54,6 +57,7 @@ fn routes(console: &Console) -> Routes {
     let administer_now = Rule::SteppedUp(Permission::Administer);
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
+        .get("/live", view, live::stream)
         .get("/jobs", view, list::page)
         .get("/jobs/{id}", view, job::page)
         .post("/jobs/{id}/requeue", operate, job::requeue)
@@ -100,6 +104,7 @@ pub fn declared(console: &Console) -> Vec<Route> {
 pub fn router(console: Console, health: Health) -> Router {
     gauges::describe();
     let fresh_gauges = middleware::from_fn_with_state(console.clone(), gauges::refresh);
+    let live = live::Live::new(console.clone(), health.stopping.clone());
     let this_host = access::Gate { console: console.clone(), rule: Rule::ThisHost };
     let machines =
         health.router().layer(fresh_gauges).layer(middleware::from_fn_with_state(this_host, access::hold));
@@ -107,6 +112,7 @@ pub fn router(console: Console, health: Health) -> Router {
         .into_router()
         .merge(machines)
         .fallback(problem::no_such_page)
+        .layer(Extension(live))
         .layer(middleware::from_fn(headers::headers))
         .layer(middleware::from_fn_with_state(console, access::only_our_names))
 }

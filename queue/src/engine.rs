@@ -23,7 +23,6 @@ use crate::{
     explain::{Place, Standing},
     keys::QueueKeys,
     lease::{Claimed, Ended, Rescued},
-    limit::Budgets,
     memory::Memory,
     policy::Queue,
     ready::{Depth, Entry, Promoted, due_ms},
@@ -85,15 +84,6 @@ impl Engine {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
-    }
-
-    /// The budgets of the same deployment: in the same Redis, at the same time; of an engine in memory, empty ones.
-    #[must_use]
-    pub fn budgets(&self) -> Budgets {
-        match &self.side {
-            Side::Redis(side) => Budgets::new(side.redis.clone(), self.shared_clock()),
-            Side::Memory(_) => Budgets::in_memory(self.shared_clock()),
-        }
     }
 
     pub(crate) fn shared_clock(&self) -> Arc<dyn Clock> {

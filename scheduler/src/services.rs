@@ -9,6 +9,7 @@ pub mod prune;
 pub mod reconcile;
 pub mod relay;
 pub mod rescue;
+mod roll_up;
 pub mod unknown_kinds;
 pub mod watch;
 
@@ -59,6 +60,7 @@ impl Services {
         tasks.spawn(repeat(bulk::Bulk::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(unknown_kinds::UnknownKinds::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(roll_up::RollUp::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }
     }

@@ -25,7 +25,8 @@ async fn leaders_are_killed_in_the_middle_and_every_job_is_changed_once() -> any
     .await?;
     let count = LETTERS.to_string();
     let started = scene.system.amzigo(&[
-        "bulk", "start", "discard", "--error", "boom", "--count", &count, "--reason", "a flood", "--as", "ann", "--json",
+        "bulk", "start", "discard", "--error", "boom", "--count", &count, "--reason", "a flood", "--as",
+        "ann", "--json",
     ])?;
     let id = started["id"].as_str().expect("an id").to_owned();
     let changed = async || -> anyhow::Result<i64> {
@@ -67,10 +68,20 @@ async fn leaders_are_killed_in_the_middle_and_every_job_is_changed_once() -> any
 async fn a_paused_schedule_fires_not_at_all_and_makes_up_for_it_as_its_policy_says() -> anyhow::Result<()> {
     let scene = Scene::with("paused_schedule", 1, 60).await?;
     let pool = scene.system.pool.clone();
-    let now: DateTime<Utc> = sqlx::query_scalar("select date_trunc('second', now())").fetch_one(&pool).await?;
+    let now: DateTime<Utc> =
+        sqlx::query_scalar("select date_trunc('second', now())").fetch_one(&pool).await?;
     // Every schedule is known, with its next tick ahead.
     fire_due(&pool, &CATALOG, now).await?;
-    scene.system.amzigo(&["schedules", "pause", "sync_orders", "--reason", "Amazon is ill", "--as", "ann", "--json"])?;
+    scene.system.amzigo(&[
+        "schedules",
+        "pause",
+        "sync_orders",
+        "--reason",
+        "Amazon is ill",
+        "--as",
+        "ann",
+        "--json",
+    ])?;
     let schedule = CATALOG.get("sync_orders").and_then(|kind| kind.schedule).expect("it has one");
     let stepper = Stepper::new(&schedule)?;
     let tick = stepper.next_after(now).expect("there is one");
@@ -82,7 +93,16 @@ async fn a_paused_schedule_fires_not_at_all_and_makes_up_for_it_as_its_policy_sa
     let later = tick + TimeDelta::hours(3);
     fire_due(&pool, &CATALOG, later).await?;
     assert_eq!(made().await?, 0, "it is paused");
-    scene.system.amzigo(&["schedules", "resume", "sync_orders", "--reason", "well again", "--as", "ann", "--json"])?;
+    scene.system.amzigo(&[
+        "schedules",
+        "resume",
+        "sync_orders",
+        "--reason",
+        "well again",
+        "--as",
+        "ann",
+        "--json",
+    ])?;
     fire_due(&pool, &CATALOG, later).await?;
     fire_due(&pool, &CATALOG, later).await?;
     assert_eq!(made().await?, 1, "once for all that were missed");

@@ -249,7 +249,10 @@ fn describe(shown: &Shown) -> String {
         fact("it caused", Some(format!("{} {} ({})", related.kind, related.id, related.state)));
     }
     for act in &story.acts {
-        fact("an act", Some(format!("{} {} by {}: {}", answer::moment(act.at), act.action, act.actor, act.reason)));
+        fact(
+            "an act",
+            Some(format!("{} {} by {}: {}", answer::moment(act.at), act.action, act.actor, act.reason)),
+        );
     }
     let mut shown = facts.trim_fmt();
     let escalations = outlook.map_or(&[][..], |deadline| &deadline.escalations);

@@ -14,6 +14,7 @@ use crate::{
     ops::delay::Delay,
     ops::{
         Act,
+        delay::Delay,
         keys::{self, KeyError, KeyLine, NewKey},
     },
 };

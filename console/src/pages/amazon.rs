@@ -33,11 +33,10 @@ async fn shared(console: &Console) -> Result<Vec<(String, Level)>, String> {
         .into_iter()
         .flat_map(|region| Operation::ALL.map(|operation| application_budget(region, operation)));
     let wanted: Vec<_> = all.flatten().collect();
-    let budgets = console.engine.budgets();
     let look = async {
         let mut seen = Vec::with_capacity(wanted.len());
         for some in wanted.chunks(MAX_TOGETHER) {
-            let levels = budgets.look(some).await?;
+            let levels = console.budgets.look(some).await?;
             seen.extend(some.iter().map(|budget| budget.name.clone()).zip(levels));
         }
         Ok::<_, BudgetError>(seen)

@@ -86,10 +86,9 @@ async fn levels(
     id: SellerId,
     waiting: &[Waiting],
 ) -> Result<(Vec<SellerBudget>, Option<u64>), String> {
-    let all = console.engine.budgets();
     let both = async {
-        let levels = budgets::of_sellers(&all, &[id]).await?;
-        Ok::<_, BudgetError>((levels, backlog::eta(&all, waiting).await?))
+        let levels = budgets::of_sellers(&console.budgets, &[id]).await?;
+        Ok::<_, BudgetError>((levels, backlog::eta(&console.budgets, waiting).await?))
     };
     both.await.map_err(|error| failure::chain(&error))
 }
