@@ -1,8 +1,9 @@
 -- Takes entries from one worker whose lease has ended, and makes them ready.
 -- KEYS: base of the queue's keys
 -- ARGV: wake channel, now (ms), most entries to move (at most 500)
--- Returns: the worker's instance and how many were moved; an empty list when no lease has ended. Call again until then.
-local lost = redis.call('ZRANGEBYSCORE', BASE .. WORKERS, '-inf', '(' .. ARGV[2], 'LIMIT', 0, 1)[1]
+-- Returns: the worker's instance, how many were moved, and when its lease ended (ms, as a string); an empty list when no lease has ended. Call again until then.
+local found = redis.call('ZRANGEBYSCORE', BASE .. WORKERS, '-inf', '(' .. ARGV[2], 'WITHSCORES', 'LIMIT', 0, 1)
+local lost, ended = found[1], found[2]
 if not lost then return {} end
 local lease = BASE .. LEASE .. lost
 local held = redis.call('HRANDFIELD', lease, ARGV[3], 'WITHVALUES')
@@ -19,4 +20,4 @@ if #ids > 0 then
   put_ready(ARGV[1], entries)
 end
 if #ids < tonumber(ARGV[3]) then redis.call('ZREM', BASE .. WORKERS, lost) end
-return { lost, #ids }
+return { lost, #ids, ended }

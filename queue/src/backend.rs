@@ -5,6 +5,7 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use apalis_core::{
@@ -135,6 +136,7 @@ impl Backend {
         };
         tokio::spawn(heartbeat::keep(settings.clone(), worker, running.clone(), alive.clone()));
         tokio::spawn(attend(settings.clone(), worker, running.clone(), alive.clone()));
+        tokio::spawn(introduce(settings.clone(), worker, alive.clone()));
         tokio::spawn(stop_all_at(settings.shutdown.hard.clone(), running.clone(), alive.clone()));
         let fetcher = Fetcher {
             slots: Arc::new(Semaphore::new(settings.slots)),
@@ -154,6 +156,20 @@ impl Backend {
 async fn stop_all_at(hard: CancellationToken, running: Running, alive: CancellationToken) {
     if alive.run_until_cancelled(hard.cancelled()).await.is_some() {
         running.stop_all();
+    }
+}
+
+/// Rest between two tries to write who a worker is.
+const INTRODUCED_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// The worker's name, place and release, for people; it works without them.
+async fn introduce(settings: Settings, worker: WorkerId, alive: CancellationToken) {
+    let (ledger, started_at) = (&settings.ledger, settings.engine.clock().now());
+    while let Err(error) = ledger.introduce(worker, settings.queue, settings.slots, started_at).await {
+        tracing::debug!(%error, "could not write who the worker is");
+        if alive.run_until_cancelled(tokio::time::sleep(INTRODUCED_AGAIN_AFTER)).await.is_none() {
+            return;
+        }
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Rescued {
     pub worker: WorkerId,
     /// Jobs that became ready again.
     pub jobs: usize,
+    /// When it renewed its lease for the last time.
+    pub last_seen_at: DateTime<Utc>,
 }
 
 /// How leases end.
@@ -162,7 +164,7 @@ impl RedisSide {
 
     pub(crate) async fn rescue(&self, queue: Queue) -> RedisResult<Option<Rescued>> {
         let keys = self.keys(queue);
-        let answer: Option<(Vec<u8>, usize)> = scripts::RESCUE
+        let answer: Option<(Vec<u8>, usize, String)> = scripts::RESCUE
             .key(keys.base())
             .arg(keys.wake())
             .arg(self.clock().now_ms())
@@ -173,8 +175,9 @@ impl RedisSide {
                 redis::Value::Array(ref items) if items.is_empty() => Ok(None),
                 value => Ok(Some(redis::from_redis_value(value)?)),
             })?;
-        Ok(answer.and_then(|(worker, jobs)| {
-            uuid::Uuid::from_slice(&worker).ok().map(|id| Rescued { worker: WorkerId(id), jobs })
+        Ok(answer.and_then(|(worker, jobs, ended)| {
+            let worker = WorkerId(uuid::Uuid::from_slice(&worker).ok()?);
+            Some(Rescued { worker, jobs, last_seen_at: last_seen(ended.parse().ok()?) })
         }))
     }
 
@@ -185,6 +188,17 @@ impl RedisSide {
             .invoke_async(&mut self.connection())
             .await?;
         Ok(gone == 1)
+    }
+
+    pub(crate) async fn workers(&self, queue: Queue) -> RedisResult<Vec<(WorkerId, DateTime<Utc>)>> {
+        let found: Vec<(Vec<u8>, f64)> =
+            self.connection().zrange_withscores(self.keys(queue).workers(), 0, -1).await?;
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit a double exactly")]
+        let seen = |ends: f64| last_seen(ends as i64);
+        Ok(found
+            .into_iter()
+            .filter_map(|(id, ends)| Some((WorkerId(uuid::Uuid::from_slice(&id).ok()?), seen(ends))))
+            .collect())
     }
 
     pub(crate) async fn held_by(&self, queue: Queue, worker: WorkerId) -> RedisResult<HashSet<JobId>> {
@@ -226,6 +240,11 @@ impl RedisSide {
             .invoke_async::<()>(&mut self.connection())
             .await
     }
+}
+
+/// When a lease was renewed that ends at this moment (ms).
+pub(crate) fn last_seen(ends_ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ends_ms - lease_ms()).unwrap_or_default()
 }
 
 /// As the scripts take it.

@@ -17,8 +17,14 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::{
-    JobId, State, WorkerId, expiry, memory::ledger::MemoryLedger, progress::Progress, retry::Verdict,
-    storable, trace::TraceContext,
+    JobId, Queue, State, WorkerId, expiry,
+    memory::ledger::MemoryLedger,
+    progress::Progress,
+    recovery::{self, Overtaken},
+    retry::Verdict,
+    storable,
+    trace::TraceContext,
+    workers,
 };
 
 /// What the ledger says when a run wants to begin.
@@ -282,6 +288,52 @@ impl Ledger {
         .fetch_all(pool)
         .await?;
         Ok(ids.into_iter().map(JobId).collect())
+    }
+
+    /// Notes which of these runs, whose results were refused, another run of their job has overtaken.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_overtaken(
+        &self,
+        worker: WorkerId,
+        refused: &[Overtaken],
+        now: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        match &self.side {
+            Side::Postgres(pool) if !refused.is_empty() => {
+                recovery::note_overtaken(pool, worker, refused, now).await.map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes who a worker is. Nothing is decided by it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn introduce(
+        &self,
+        worker: WorkerId,
+        queue: Queue,
+        slots: usize,
+        now: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        match &self.side {
+            Side::Postgres(pool) => workers::introduce(pool, worker, queue, slots, now).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes that a worker has ended by itself.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn say_goodbye(&self, worker: WorkerId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+        match &self.side {
+            Side::Postgres(pool) => workers::say_goodbye(pool, worker, now).await,
+            _ => Ok(()),
+        }
     }
 
     /// Settles runs. One that ended by itself starts the count of crashes anew. Returns the jobs it accepted, now or

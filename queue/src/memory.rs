@@ -11,11 +11,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     Controls, JobId, KnownKinds, WorkerId,
     envelope::{self, Envelope},
     explain::{Place, Standing},
-    lease::{Claimed, Ended, MAX_CLAIM, Rescued, lease_ms},
+    lease::{Claimed, Ended, MAX_CLAIM, Rescued, last_seen, lease_ms},
     policy::Queue,
     ready::Depth,
     scripts::MAX_IDS,
@@ -171,7 +173,7 @@ impl MemoryQueue {
     pub(crate) fn rescue(&mut self, now_ms: i64) -> Option<Rescued> {
         let mut ends: Vec<_> = self.workers.iter().map(|(worker, end)| (*end, *worker)).collect();
         ends.sort_unstable();
-        let (_, worker) = ends.into_iter().find(|(end, _)| *end < now_ms)?;
+        let (end, worker) = ends.into_iter().find(|(end, _)| *end < now_ms)?;
         let lease = self.leases.entry(worker).or_default();
         let some: Vec<_> = lease.keys().take(MAX_IDS).copied().collect();
         let entries: Vec<_> = some.iter().filter_map(|id| lease.remove(id)).collect();
@@ -180,7 +182,7 @@ impl MemoryQueue {
         if some.len() < MAX_IDS {
             self.workers.remove(&worker);
         }
-        Some(Rescued { worker, jobs: some.len() })
+        Some(Rescued { worker, jobs: some.len(), last_seen_at: last_seen(end) })
     }
 
     pub(crate) fn resign(&mut self, worker: WorkerId) -> bool {
@@ -189,6 +191,12 @@ impl MemoryQueue {
             self.workers.remove(&worker);
         }
         free
+    }
+
+    pub(crate) fn workers_seen(&self) -> Vec<(WorkerId, DateTime<Utc>)> {
+        let mut seen: Vec<_> = self.workers.iter().map(|(worker, end)| (*worker, last_seen(*end))).collect();
+        seen.sort_unstable_by_key(|(worker, at)| (*at, *worker));
+        seen
     }
 
     pub(crate) fn held_by(&self, worker: WorkerId) -> HashSet<JobId> {

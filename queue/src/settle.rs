@@ -26,6 +26,7 @@ use crate::{
     failure::Failure,
     lease::Ended,
     ledger::Settled,
+    recovery::Overtaken,
     retry::{RunFailed, Verdict, verdict},
     run_metrics::RunMetrics,
     running::Running,
@@ -164,6 +165,10 @@ impl Settler {
         if let Err(error) = self.settings.engine.resign(self.settings.queue, self.worker).await {
             tracing::debug!(%error, "could not take the worker off the list; its lease will run out");
         }
+        let now = self.settings.engine.clock().now();
+        if let Err(error) = self.settings.ledger.say_goodbye(self.worker, now).await {
+            tracing::debug!(%error, "could not write that the worker has ended");
+        }
     }
 
     async fn settle(&self, batch: &[Settled]) {
@@ -172,6 +177,7 @@ impl Settler {
         let held: HashSet<JobId> =
             self.running.remove(batch.iter().map(|run| (run.id, run.fence))).into_iter().collect();
         let mut ended = Ended::default();
+        let mut refused = Vec::new();
         for run in batch.iter().filter(|run| held.contains(&run.id)) {
             let counts = accepted.contains(&run.id);
             match &run.verdict {
@@ -183,6 +189,10 @@ impl Settler {
                 // Refused: somebody ended or took it meanwhile. Either way this worker need not hold it.
                 _ => ended.finished.push(run.id),
             }
+            if !counts {
+                let finished = !matches!(run.verdict, Verdict::LeaseLost | Verdict::HandBack);
+                refused.push(Overtaken { job: run.id, fence: run.fence, finished });
+            }
             if !counts && run.verdict != Verdict::LeaseLost {
                 metrics::counter!("settlements_refused_total", "queue" => self.settings.queue.name())
                     .increment(1);
@@ -191,6 +201,10 @@ impl Settler {
         }
         if let Err(error) = self.settings.engine.end_leases(self.settings.queue, self.worker, &ended).await {
             tracing::warn!(%error, "could not end leases; the next claims will ask the ledger");
+        }
+        let now = self.settings.engine.clock().now();
+        if let Err(error) = self.settings.ledger.note_overtaken(self.worker, &refused, now).await {
+            tracing::warn!(%error, "could not note runs that were overtaken");
         }
     }
 

@@ -33,6 +33,14 @@ pub struct Process {
     pub ended: CancellationToken,
 }
 
+/// The name of the host, or of the container; empty where the system does not tell.
+#[must_use]
+pub fn host_name() -> String {
+    let mut name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.truncate(name.trim_end().len());
+    name
+}
+
 /// Why a process could not start.
 #[derive(Debug, Error)]
 pub enum StartError {

@@ -66,7 +66,8 @@ async fn a_full_redis_refuses_new_jobs_and_lets_go_of_those_it_holds() -> anyhow
     };
     assert_eq!(engine.end_leases(QUEUE, worker, &ended).await?, 0);
     pass.clock.advance(LEASE + LEASE);
-    assert_eq!(engine.rescue(QUEUE).await?, Some(Rescued { worker, jobs: 3 }));
+    let last_seen_at = pass.clock.now() - LEASE - LEASE;
+    assert_eq!(engine.rescue(QUEUE).await?, Some(Rescued { worker, jobs: 3, last_seen_at }));
     assert_eq!(engine.promote(QUEUE).await?.moved, 2);
     let second = WorkerId::new();
     let left = ids_of(&[jobs[1..].to_vec(), due].concat());

@@ -151,7 +151,8 @@ impl Pass {
         assert!(!engine.resign(queue, worker).await?, "it holds two jobs");
 
         self.clock.advance(LEASE + LEASE + Duration::from_secs(1));
-        assert_eq!(engine.rescue(queue).await?, Some(Rescued { worker, jobs: 2 }));
+        let last_seen_at = self.clock.now() - LEASE - LEASE - Duration::from_secs(1);
+        assert_eq!(engine.rescue(queue).await?, Some(Rescued { worker, jobs: 2, last_seen_at }));
         assert_eq!(engine.rescue(queue).await?, None);
         assert_eq!(engine.promote(queue).await?.moved, 2);
         let left = ids_of(&[a[1..].to_vec(), b.clone(), later].concat());

@@ -7,13 +7,15 @@ use serde_json::json;
 use super::{
     answer::{self, Answers},
     database,
-    delay::Delay,
     stop::Stop,
     why::Why,
 };
 use crate::{
     auth::api_key::{KeyId, KeyText, Scope},
-    ops::keys::{self, KeyError, KeyLine, NewKey},
+    ops::{
+        delay::Delay,
+        keys::{self, KeyError, KeyLine, NewKey},
+    },
 };
 
 /// Make, list, rotate and revoke the keys by which programs use the HTTP API.

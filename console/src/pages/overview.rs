@@ -1,39 +1,55 @@
 //! `/`: what is wrong first, then queues and states, what runs, what ended, what died.
 
-use axum::{extract::State, response::Html};
-use maud::{Markup, html};
+use axum::{Extension, extract::Query, response::Html};
+use maud::{Markup, PreEscaped, html};
 use queue::{State as JobState, dead::DeadLetter, deadline::Level};
 
 use crate::{
     auth::Person,
-    console::Console,
     ops::{
         batches::{MOST_COUNTED, OpenBatch},
         controls::{Control, Setting},
         counts::COUNTED,
-        overview::{self, FinishedJob, Overview, Problem as Wrong, RunningJob},
+        history::History,
+        overview::{FinishedJob, Overview, Problem as Wrong, RunningJob},
     },
     pages::{
+        history,
         layout::{self, Frame, Place},
+        live::{Asked, Live},
         parts::{self, query},
         problem::Problem,
     },
 };
 
-pub(super) async fn page(State(console): State<Console>, person: Person) -> Result<Html<String>, Problem> {
-    let mut connection = console.pool.acquire().await?;
-    let overview = overview::read(&mut connection, &console.engine, console.engine.clock().now()).await?;
+pub(super) async fn page(
+    Extension(live): Extension<Live>,
+    person: Person,
+    Query(asked): Query<Asked>,
+) -> Result<Html<String>, Problem> {
+    let span = asked.span()?;
+    let written = live.now(span).await?;
     let frame =
-        Frame { title: "Overview", place: Place::Overview, now: Some(overview.now), person: Some(&person) };
-    Ok(layout::page(&frame, &content(&overview)))
+        Frame { title: "Overview", place: Place::Overview, now: Some(written.now), person: Some(&person) };
+    let content = html! {
+        div #live data-stream={ "/live?span=" (span.name()) } { (PreEscaped(&*written.content)) }
+    };
+    Ok(layout::page(&frame, &content))
 }
 
-fn content(overview: &Overview) -> Markup {
+/// What all who look at this span see; nothing of it is for one person alone.
+pub(super) fn content(overview: &Overview, history: &History) -> Markup {
+    let title = match overview.problems.len() {
+        0 => "Overview".to_owned(),
+        some => format!("({some}) Overview"),
+    };
     html! {
-        h1.hidden { "Overview" }
+        h1.hidden data-title=(title) data-now=(overview.now.format("%H:%M:%S UTC")) { "Overview" }
         (wrong(overview))
         (paused(overview))
-        (queues(overview))
+        (history::tiles(overview, history))
+        (history::charts(history))
+        (queues(overview, history))
         (limits(overview))
         (batches(overview))
         div.columns {
@@ -179,7 +195,7 @@ fn batches(overview: &Overview) -> Markup {
         @if !overview.batches.is_empty() {
             section {
                 h2 { "Batches" }
-                div.scroll {
+                div.scroll tabindex="0" role="region" aria-label="Batches" {
                     table {
                         thead { tr { th { "batch" } th { "opened" } th { "state" } th { "ended" } } }
                         tbody { @for batch in &overview.batches { (line(batch)) } }
@@ -190,14 +206,15 @@ fn batches(overview: &Overview) -> Markup {
     }
 }
 
-fn queues(overview: &Overview) -> Markup {
+fn queues(overview: &Overview, history: &History) -> Markup {
     html! {
         section {
             h2 { "Queues" }
-            div.scroll {
+            div.scroll tabindex="0" role="region" aria-label="Queues" {
                 table.queues {
                     thead { tr {
-                        th { "queue" }
+                        th scope="col" { "queue" }
+                        th scope="col" { "ended" }
                         @for state in COUNTED { th.number { (state.name()) } }
                         th { "oldest ready" }
                         th.number title="Workers on the queue, as Redis knows them" { "workers" }
@@ -211,7 +228,8 @@ fn queues(overview: &Overview) -> Markup {
                                 all.iter().find(|(queue, _)| *queue == counts.queue).map(|(_, depth)| *depth)
                             });
                             tr {
-                                th scope="row" { (counts.queue) }
+                                th scope="row" { a href="/queues" { (counts.queue) } }
+                                td { (history::spark(history, counts.queue)) }
                                 @for state in COUNTED { (count(counts.of(state), counts.queue.name(), state)) }
                                 td {
                                     @match counts.oldest_ready_since {
@@ -283,7 +301,7 @@ fn running(overview: &Overview) -> Markup {
             @if overview.running.is_empty() {
                 p.empty { "Nothing runs. " code { "amzigo enqueue KIND --seller ID" } " gives the workers something to do." }
             } @else {
-                div.scroll {
+                div.scroll tabindex="0" role="region" aria-label="Running" {
                     table {
                         thead { tr {
                             th { "job" } th { "kind" } th.for { "for" } th { "since" } th.number { "attempt" } th { "worker" }
@@ -315,7 +333,7 @@ fn finished(overview: &Overview) -> Markup {
             @if overview.finished.is_empty() {
                 p.empty { "No job has ended yet." }
             } @else {
-                div.scroll {
+                div.scroll tabindex="0" role="region" aria-label="Ended lately" {
                     table {
                         thead { tr {
                             th { "job" } th { "kind" } th.for { "for" } th { "state" } th { "ended" } th.number { "took" }
@@ -347,7 +365,7 @@ fn dead(overview: &Overview) -> Markup {
             @if overview.dead.is_empty() {
                 p.empty { "None. A job that ends in failure waits here until somebody requeues or discards it." }
             } @else {
-                div.scroll {
+                div.scroll tabindex="0" role="region" aria-label="Dead letters" {
                     table.jobs {
                         thead { tr {
                             th { "job" } th { "kind" } th.for { "for" } th { "died" } th.number { "attempts" } th { "error" }

@@ -43,6 +43,9 @@ pub enum Problem {
     /// Something of ours is broken.
     #[error("something of ours is broken")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Too many ask for something that lasts.
+    #[error("too many pages are open")]
+    Busy,
     /// More than a form may have.
     #[error("the form is too large")]
     TooLarge,
@@ -97,6 +100,11 @@ impl IntoResponse for Problem {
                 let what = "Something of ours is broken, and its log says what. A passkey may work where a password \
                             does not.";
                 (StatusCode::INTERNAL_SERVER_ERROR, "Not now", what.to_owned())
+            }
+            Self::Busy => {
+                let what = "Too many pages look at the console at once. This one works when it is loaded again, and does \
+                            not keep itself fresh.";
+                (StatusCode::SERVICE_UNAVAILABLE, "Too many pages", what.to_owned())
             }
             Self::TooLarge => {
                 let what = "The form is larger than any of ours; nothing was done.";

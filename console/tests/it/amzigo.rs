@@ -305,6 +305,15 @@ impl Serving {
         self.send(self.http.get(url).header("host", host)).await
     }
 
+    /// Opens a stream of events, as a browser does.
+    pub(crate) async fn stream(&self, path: &str) -> reqwest::Response {
+        let token = self.session.as_ref().map(Token::text).unwrap_or_default();
+        let request = self.http.get(format!("http://{}{path}", self.address));
+        let request =
+            request.header("accept", "text/event-stream").header("cookie", format!("{COOKIE}={token}"));
+        request.send().await.expect("it answers")
+    }
+
     async fn send(&self, mut request: reqwest::RequestBuilder) -> Page {
         if let Some(token) = &self.session {
             request = request.header("cookie", format!("{COOKIE}={}", token.text()));

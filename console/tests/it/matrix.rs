@@ -18,7 +18,6 @@ use console::{
     routes::Route,
 };
 use futures::{StreamExt, stream};
-use queue::Engine;
 use runtime::{clock::SystemClock, testing::TestRedis};
 
 use crate::amzigo::{Amzigo, Serving};
@@ -270,9 +269,9 @@ async fn open_sessions(amzigo: &Amzigo, cells: &[Cell]) {
 
 /// The routes as the console declares them.
 fn routes(amzigo: &Amzigo, redis: &TestRedis) -> Vec<Route> {
-    let engine = Engine::new(redis.redis.clone(), Arc::new(SystemClock));
     let origin = Origin::of_this_host("127.0.0.1:8480".parse().expect("an address"));
-    let console = Console::new(amzigo.database.pool.clone(), engine, origin, None);
+    let (pool, redis) = (amzigo.database.pool.clone(), redis.redis.clone());
+    let console = Console::new(pool, redis, Arc::new(SystemClock), origin, None);
     pages::declared(&console.expect("the host has random numbers"))
 }
 

@@ -7,7 +7,7 @@ use queue::{
     lease::{Ended, LEASE, Rescued},
 };
 
-use crate::deployment::{QUEUE, Queues, both, envelope, envelopes, ids_of, seconds};
+use crate::deployment::{QUEUE, Queues, both, envelope, envelopes, ids_of, seconds, start};
 
 both! {
     async fn a_killed_workers_jobs_come_back_after_the_lease_and_not_before(queues) {
@@ -21,7 +21,8 @@ both! {
         assert_eq!(queues.claim(WorkerId::new(), 5).await, []);
 
         queues.clock.advance(std::time::Duration::from_millis(1));
-        assert_eq!(queues.engine.rescue(QUEUE).await.unwrap(), Some(Rescued { worker: killed, jobs: 2 }));
+        let rescued = Rescued { worker: killed, jobs: 2, last_seen_at: start() };
+        assert_eq!(queues.engine.rescue(QUEUE).await.unwrap(), Some(rescued));
         assert_eq!(queues.engine.rescue(QUEUE).await.unwrap(), None);
         let back: BTreeSet<_> = queues.claim(WorkerId::new(), 5).await.into_iter().collect();
         assert_eq!(back, ids_of(&jobs).into_iter().collect());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use queue::{
     Queue,
     lease::{HEARTBEAT, LEASE},
+    recovery,
 };
 use redis::RedisError;
 use tokio::time::Instant;
@@ -58,6 +59,10 @@ impl Rescue {
         let queue = self.queue.name();
         while let Some(rescued) = self.services.engine.rescue(self.queue).await? {
             metrics::counter!("jobs_rescued_total", "queue" => queue).increment(rescued.jobs as u64);
+            let now = self.services.engine.clock().now();
+            if let Err(error) = recovery::note_lost(&self.services.pool, self.queue, &rescued, now).await {
+                tracing::warn!(%error, "could not note that a worker was lost");
+            }
             if rescued.jobs > 0 {
                 let (worker, jobs) = (rescued.worker, rescued.jobs);
                 tracing::warn!(queue.name = queue, worker.id = %worker, jobs.rescued = jobs, "a worker was lost");
