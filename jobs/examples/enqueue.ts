@@ -1,4 +1,5 @@
-// AMZIGO_API=http://127.0.0.1:8481 AMZIGO_API_KEY=… SELLER=…; tsc --strict enqueue.ts && node enqueue.js
+// tsc --strict --target es2022 --module commonjs enqueue.ts   (with @types/node)
+// AMZIGO_API=http://127.0.0.1:8481 AMZIGO_API_KEY=… SELLER=… node enqueue.js
 type EnqueuedJob = { id: string; kind: string; outcome: "created" | "existing" };
 
 async function syncOrders(seller: string): Promise<EnqueuedJob> {

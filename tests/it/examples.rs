@@ -49,8 +49,18 @@ impl Served {
         environment.insert("AMZIGO_KEYS".to_owned(), text(&keys, "AMZIGO_KEYS")?);
         let arguments = ["serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"];
         let console = Process::start("console", "amzigo", &arguments, &environment, &folder)?;
-        let create =
-            ["keys", "create", "platform.example", "--scope", "enqueue", "--reason", "an example", "--json"];
+        let create = [
+            "keys",
+            "create",
+            "platform.example",
+            "--scope",
+            "enqueue",
+            "--as",
+            "tests",
+            "--reason",
+            "an example",
+            "--json",
+        ];
         let key = json(&process::run("amzigo", &create, &environment, "")?)?;
         Ok(Self {
             api: console.address("api")?.to_owned(),
@@ -181,7 +191,7 @@ async fn typescript() -> anyhow::Result<()> {
     let served = Served::start("typescript").await?;
     let compiled = Command::new(&node)
         .arg(packages.join("typescript/bin/tsc"))
-        .args(["--strict", "--target", "es2022", "--types", "node", "--typeRoots"])
+        .args(["--strict", "--target", "es2022", "--module", "commonjs", "--types", "node", "--typeRoots"])
         .arg(packages.join("@types"))
         .arg("--outDir")
         .arg(&served.folder)
