@@ -120,8 +120,10 @@ impl Asked {
             burst: keys::MOST,
         };
         let act = Act::new("bench", "measures the pages").expect("it has both");
-        let key =
-            keys::create(&mut connection, &new, &act, SystemClock.now()).await.expect("it can be made").text();
+        let key = keys::create(&mut connection, &new, &act, SystemClock.now())
+            .await
+            .expect("it can be made")
+            .text();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -158,7 +160,9 @@ impl Asked {
             .map(|route| {
                 let role = match route.rule {
                     Rule::Staff(Permission::ReadAudit) => Role::Auditor,
-                    Rule::Staff(Permission::Administer) | Rule::SteppedUp(Permission::Administer) => Role::Admin,
+                    Rule::Staff(Permission::Administer) | Rule::SteppedUp(Permission::Administer) => {
+                        Role::Admin
+                    }
                     Rule::Staff(Permission::Approve) => Role::Approver,
                     _ => Role::Oncall,
                 };
@@ -210,7 +214,8 @@ impl Asked {
 
 /// Every list that is declared; what waits for an end or names a batch is none.
 fn lists() -> Vec<String> {
-    let waits = |path: &str| path.ends_with("/wait") || path.ends_with("/events") || path.contains("batches/");
+    let waits =
+        |path: &str| path.ends_with("/wait") || path.ends_with("/events") || path.contains("batches/");
     let declared = api::declared();
     let listed = declared.iter().filter(|route| route.method == Method::GET && !waits(&route.path));
     listed.map(|route| route.path.clone()).chain(LISTS.iter().map(|list| (*list).to_owned())).collect()

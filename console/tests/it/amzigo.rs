@@ -304,7 +304,8 @@ impl Serving {
     pub(crate) async fn stream(&self, path: &str) -> reqwest::Response {
         let token = self.session.as_ref().map(Token::text).unwrap_or_default();
         let request = self.http.get(format!("http://{}{path}", self.address));
-        let request = request.header("accept", "text/event-stream").header("cookie", format!("{COOKIE}={token}"));
+        let request =
+            request.header("accept", "text/event-stream").header("cookie", format!("{COOKIE}={token}"));
         request.send().await.expect("it answers")
     }
 

@@ -25,6 +25,6 @@ mod pages_filled;
 mod program;
 mod schedules;
 mod search;
-mod steering;
 mod seller_pages;
 mod sign_in;
+mod steering;

@@ -32,7 +32,19 @@ async fn every_page_answers_over_a_full_ledger() {
     assert!(wrong.is_empty(), "{wrong:?}");
     let well: BTreeSet<_> =
         all.iter().filter(|page| page.status == 200).map(|page| page.address.as_str()).collect();
-    for page in ["/", "/?span=7d", "/queues", "/kinds", "/workers", "/reliability", "/jobs", "/jobs/{id}", "/dead", "/sellers", "/live"] {
+    for page in [
+        "/",
+        "/?span=7d",
+        "/queues",
+        "/kinds",
+        "/workers",
+        "/reliability",
+        "/jobs",
+        "/jobs/{id}",
+        "/dead",
+        "/sellers",
+        "/live",
+    ] {
         assert!(well.contains(page), "{page} is not among {well:?}");
     }
 }

@@ -38,11 +38,15 @@ async fn a_queue_is_paused_and_resumed_by_buttons_and_the_log_knows_who_and_why(
     let done = console.post("/queues/sync/pause", &[("reason", "Amazon is ill")]).await;
     assert_eq!((done.status, &done.headers["location"]), (303, &"/queues".parse().expect("a header")));
     assert_eq!(deployment.takes().await, []);
-    contains(&console.get("/queues").await.text, &["paused", ": Amazon is ill", "action=\"/queues/sync/resume\""]);
+    contains(
+        &console.get("/queues").await.text,
+        &["paused", ": Amazon is ill", "action=\"/queues/sync/resume\""],
+    );
     console.post("/queues/sync/pause", &[("reason", "again")]).await;
     console.post("/queues/sync/resume", &[("reason", "it is well")]).await;
     assert_eq!(deployment.takes().await, [id]);
-    let acts: Vec<_> = deployment.amzigo.audit().await.into_iter().map(|(_, act, of, why)| (act, of, why)).collect();
+    let acts: Vec<_> =
+        deployment.amzigo.audit().await.into_iter().map(|(_, act, of, why)| (act, of, why)).collect();
     let act = |action: &str, why: &str| (action.to_owned(), "sync".to_owned(), why.to_owned());
     assert_eq!(acts, [act("controls.pause", "Amazon is ill"), act("controls.resume", "it is well")]);
 }
@@ -54,7 +58,10 @@ async fn a_kind_is_limited_and_what_makes_no_sense_is_refused() {
     console.sign_in(&deployment.amzigo, &[Role::Operator]).await;
     let limit = |most| [("reason", "spare the database"), ("most", most)];
     assert_eq!(console.post("/kinds/sync_orders/limit", &limit("3")).await.status, 303);
-    contains(&console.get("/kinds").await.text, &["at most 3 at once", ": spare the database", "sync_orders"]);
+    contains(
+        &console.get("/kinds").await.text,
+        &["at most 3 at once", ": spare the database", "sync_orders"],
+    );
     for wrong in ["0", "-1", "many", "99999999999"] {
         assert_eq!(console.post("/kinds/sync_orders/limit", &limit(wrong)).await.status, 400, "{wrong}");
     }
@@ -104,7 +111,12 @@ async fn work_that_came_back_and_what_was_delivered_twice_are_told() {
     let page = console.get("/reliability").await.text;
     contains(
         &page,
-        &["10 to 12 s</th><td class=\"number\">1</td>", "half within <strong>11 s</strong>", "ran to the end; refused", "1000000.0"],
+        &[
+            "10 to 12 s</th><td class=\"number\">1</td>",
+            "half within <strong>11 s</strong>",
+            "ran to the end; refused",
+            "1000000.0",
+        ],
     );
     assert_eq!(page.matches("sync_orders").count(), 2, "{page}");
 }
