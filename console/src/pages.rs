@@ -4,6 +4,7 @@
 //! anything but ids and what our own programs wrote, and all of it is escaped. Who may see and do what is said with each
 //! route in [`routes`].
 
+mod account;
 mod acting;
 mod amazon;
 mod assets;
@@ -26,8 +27,9 @@ mod layout;
 mod list;
 mod live;
 mod overview;
-mod parts;
+pub(crate) mod parts;
 mod passkey_form;
+mod people;
 mod problem;
 mod queues;
 mod recovery_codes;
@@ -102,6 +104,8 @@ fn routes(console: &Console) -> Routes {
     let routes = sign_in::add(routes);
     let routes = invitation::add(routes);
     let routes = factors::add(routes);
+    let routes = people::add(routes);
+    let routes = account::add(routes);
     demo::add(assets::add(routes), console)
 }
 

@@ -12,7 +12,10 @@ use console::auth::{
     staff,
 };
 use queue::JobId;
-use runtime::testing::{TestDatabase, TestRedis};
+use runtime::{
+    clock::{Clock, SystemClock},
+    testing::{TestDatabase, TestRedis},
+};
 use serde_json::{Value, json};
 
 /// A key ring of one, which protects nothing.
@@ -101,7 +104,7 @@ impl Amzigo {
     /// A session of somebody new with these roles, as a sign-in opens it.
     pub(crate) async fn session(&self, roles: &[Role], complete: bool) -> Token {
         let mut connection = self.database.pool.acquire().await.expect("Postgres answers");
-        let now = Utc::now();
+        let now = SystemClock.now();
         let name = format!("test-{}", JobId::new().to_string().replace('-', "").split_off(20));
         let staff = staff::add(&mut connection, &name, &Roles::new(roles).expect("they go together"), now)
             .await
@@ -271,6 +274,11 @@ impl Serving {
     /// From here on asks as somebody with these roles, signed in with both factors just now.
     pub(crate) async fn sign_in(&mut self, amzigo: &Amzigo, roles: &[Role]) {
         self.session = Some(amzigo.session(roles, true).await);
+    }
+
+    /// From here on asks in this session.
+    pub(crate) fn ask_in(&mut self, session: &Token) {
+        self.session = Some(session.clone());
     }
 
     /// From here on asks in the session that this answer has opened.
