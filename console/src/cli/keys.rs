@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     auth::api_key::{KeyId, KeyText, Scope},
-    ops::delay::Delay,
     ops::{
         delay::Delay,
         keys::{self, KeyError, KeyLine, NewKey},
