@@ -14,7 +14,6 @@ use crate::{
     ops::delay::Delay,
     ops::{
         Act,
-        delay::Delay,
         keys::{self, KeyError, KeyLine, NewKey},
     },
 };
