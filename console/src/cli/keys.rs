@@ -8,6 +8,7 @@ use super::{
     answer::{self, Answers},
     database,
     stop::Stop,
+    why,
 };
 use crate::{
     auth::api_key::{KeyId, KeyText, Scope},
@@ -113,7 +114,7 @@ struct Why {
 
 impl Why {
     fn act(&self) -> Result<Act, Stop> {
-        Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)
+        why::act(self.actor.as_deref(), &self.reason)
     }
 }
 
