@@ -9,15 +9,18 @@ mod batch;
 mod budgets;
 mod bulk;
 mod cancel;
+mod completions;
 mod controls;
 mod database;
 mod dead;
 mod deadlines;
+mod doctor;
 mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
 mod keys;
+mod people;
 mod redis;
 mod run_now;
 mod schedules;
@@ -26,11 +29,12 @@ mod serve;
 mod setup;
 mod staff;
 mod stop;
+mod top;
 mod why;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::{answer::Answers, stop::Stop};
 
@@ -81,6 +85,9 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::Keys),
     Serve(serve::Serve),
+    Top(top::Top),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
 }
 
 /// Runs the command that the process was started with.
@@ -119,13 +126,14 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Staff(staff) => staff.run(answers).await,
         Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
+        Command::Top(top) => top.run(answers).await,
+        Command::Doctor(doctor) => doctor.run(answers).await,
+        Command::Completions(completions) => completions.run(Amzigo::command()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn moment(at: DateTime<Utc>) -> Markup {
 }
 
 /// A length of time in its two largest units at most.
-pub(super) fn span(length: TimeDelta) -> String {
+pub(crate) fn span(length: TimeDelta) -> String {
     let seconds = length.num_seconds().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -64,7 +64,7 @@ pub(super) fn budget(level: &Level, now: DateTime<Utc>) -> Markup {
 }
 
 /// A count with its noun.
-pub(super) fn quantity(count: i64, one: &str) -> String {
+pub(crate) fn quantity(count: i64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
