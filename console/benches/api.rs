@@ -28,7 +28,7 @@ use console::{
     },
     origin::Origin,
 };
-use queue::{Engine, JobId};
+use queue::JobId;
 use runtime::{
     clock::{Clock, SystemClock},
     env::{Environment, ProcessEnvironment},
@@ -54,8 +54,8 @@ async fn main() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    let engine = Engine::new(redis.redis.clone(), clock);
-    let console = Console::new(database.pool.clone(), engine, Origin::of_this_host(address), None)
+    let origin = Origin::of_this_host(address);
+    let console = Console::new(database.pool.clone(), redis.redis.clone(), clock, origin, None)
         .expect("the host has random numbers");
     let key = key(&database).await;
     let shutdown = Shutdown::default();

@@ -7,28 +7,34 @@ mod answer;
 mod audit;
 mod batch;
 mod budgets;
+mod bulk;
 mod cancel;
+mod completions;
 mod controls;
 mod database;
 mod dead;
 mod deadlines;
-mod delay;
+mod doctor;
 mod enqueue;
 mod explain;
 mod freshness;
 mod jobs;
 mod keys;
+mod people;
 mod redis;
+mod run_now;
+mod schedules;
 mod sellers;
 mod serve;
 mod setup;
 mod staff;
 mod stop;
+mod top;
 mod why;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::{answer::Answers, stop::Stop};
 
@@ -60,12 +66,16 @@ enum Command {
     Batch(batch::Batch),
     #[command(subcommand)]
     Dead(dead::Dead),
+    #[command(subcommand)]
+    Bulk(bulk::Bulk),
     Deadlines(deadlines::Deadlines),
     Budgets(budgets::Budgets),
     Pause(controls::Pause),
     Resume(controls::Resume),
     Limit(controls::Limit),
     Controls(controls::Controls),
+    #[command(subcommand)]
+    Schedules(schedules::Schedules),
     #[command(subcommand)]
     Sellers(sellers::Sellers),
     #[command(subcommand)]
@@ -75,6 +85,9 @@ enum Command {
     #[command(subcommand)]
     Keys(keys::Keys),
     Serve(serve::Serve),
+    Top(top::Top),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
 }
 
 /// Runs the command that the process was started with.
@@ -100,24 +113,27 @@ async fn run(command: Command, answers: Answers) -> Result<(), Stop> {
         Command::Job(job) => job.run(answers).await,
         Command::Batch(batch) => batch.run(answers).await,
         Command::Dead(dead) => dead.run(answers).await,
+        Command::Bulk(bulk) => bulk.run(answers).await,
         Command::Deadlines(deadlines) => deadlines.run(answers).await,
         Command::Budgets(budgets) => budgets.run(answers).await,
         Command::Pause(pause) => pause.run(answers).await,
         Command::Resume(resume) => resume.run(answers).await,
         Command::Limit(limit) => limit.run(answers).await,
         Command::Controls(controls) => controls.run(answers).await,
+        Command::Schedules(schedules) => schedules.run(answers).await,
         Command::Sellers(sellers) => sellers.run(answers).await,
         Command::Audit(audit) => audit.run(answers).await,
         Command::Staff(staff) => staff.run(answers).await,
         Command::Keys(keys) => keys.run(answers).await,
         Command::Serve(serve) => serve.run().await,
+        Command::Top(top) => top.run(answers).await,
+        Command::Doctor(doctor) => doctor.run(answers).await,
+        Command::Completions(completions) => completions.run(Amzigo::command()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

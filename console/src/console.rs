@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use jobs::keyring::Keyring;
-use queue::Engine;
+use queue::{Engine, limit::Budgets};
+use runtime::{clock::Clock, redis::Redis};
 use sqlx::PgPool;
 
 use crate::{
@@ -19,6 +20,8 @@ pub struct Console {
     pub pool: PgPool,
     /// The queues in Redis, and the time.
     pub engine: Engine,
+    /// The budgets at Amazon.
+    pub budgets: Budgets,
     /// Where browsers find the pages.
     pub origin: Arc<Origin>,
     /// How people sign in.
@@ -34,12 +37,15 @@ impl Console {
     /// When the host has no random numbers.
     pub fn new(
         pool: PgPool,
-        engine: Engine,
+        redis: Redis,
+        clock: Arc<dyn Clock>,
         origin: Origin,
         keyring: Option<Keyring>,
     ) -> Result<Self, HashingError> {
         let sign_in = Arc::new(SignIn::new(&origin, keyring)?);
-        Ok(Self { pool, engine, origin: Arc::new(origin), sign_in, demo: None })
+        let budgets = Budgets::new(redis.clone(), Arc::clone(&clock));
+        let engine = Engine::new(redis, clock);
+        Ok(Self { pool, engine, budgets, origin: Arc::new(origin), sign_in, demo: None })
     }
 
     /// The time, as all processes have it.

@@ -5,13 +5,17 @@
 
 pub mod audit;
 pub mod audit_chain;
+pub mod backlog;
 pub mod batches;
 pub mod budgets;
+pub mod bulk;
 pub mod cancel;
 pub mod controls;
 pub mod counts;
 pub mod dead;
 pub mod deadlines;
+pub mod delay;
+pub mod doctor;
 pub mod enqueue;
 pub mod explain;
 pub mod freshness;
@@ -19,7 +23,15 @@ pub mod history;
 pub mod invite;
 pub mod jobs;
 pub mod keys;
+pub mod kinds;
 pub mod overview;
+pub mod people;
+pub mod reliability;
+pub mod run_now;
+pub mod schedules;
+pub mod search;
 pub mod sellers;
+pub mod story;
+pub mod workers;
 
 pub use queue::act::{self, Act, Via};

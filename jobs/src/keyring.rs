@@ -83,6 +83,11 @@ impl FromStr for Keyring {
 }
 
 impl Keyring {
+    /// The ids of the keys, the encrypting one first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
     /// Encrypts for one place, as `sellers.refresh_token/<id>`.
     ///
     /// # Errors

@@ -91,10 +91,28 @@ impl Act {
         Self { via, ..self }
     }
 
+    /// An act that was accepted before, as it was stored: nothing is asked of its reason again.
+    #[must_use]
+    pub fn stored(actor: &str, reason: &str, via: Via) -> Self {
+        Self { actor: actor.to_owned(), reason: reason.to_owned(), via }
+    }
+
+    /// Through which door.
+    #[must_use]
+    pub const fn door(&self) -> Via {
+        self.via
+    }
+
     /// Who acts.
     #[must_use]
     pub fn actor(&self) -> &str {
         &self.actor
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
     }
 
     /// Writes that `action` was done to `target`. Belongs into the transaction of the change.

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use thiserror::Error;
 
 use crate::{JobId, ledger::NEXT_ATTEMPT};
 
@@ -41,4 +42,52 @@ pub async fn snoozing(
     )
     .fetch_all(connection)
     .await
+}
+
+/// Why a job does not run earlier.
+#[derive(Debug, Error)]
+pub enum HurryError {
+    /// It waits for no moment.
+    #[error("job {id} is {state}: only a delayed job waits for a moment that can be brought forward")]
+    NotDelayed {
+        /// The job.
+        id: JobId,
+        /// What it is.
+        state: String,
+    },
+    /// The ledger does not know it.
+    #[error("there is no job {0}; `amzigo jobs` shows the last ones")]
+    Unknown(JobId),
+    /// The database failed.
+    #[error("could not bring the job forward")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Lets one delayed job run now, whatever it waits for. One that waits for a budget keeps its place there: its run asks, and
+/// waits for the moment that was set aside.
+///
+/// # Errors
+/// When it is not delayed, there is none, or the database fails.
+pub async fn one(connection: &mut PgConnection, id: JobId, now: DateTime<Utc>) -> Result<(), HurryError> {
+    let hurried = sqlx::query_scalar!(
+        r#"
+        with hurried as (
+            update jobs set state = 'ready', due_at = $2, touched_at = $2, waits_for = null
+            where id = $1 and state = 'delayed' returning id
+        ), told as (
+            insert into outbox (job_id) select id from hurried on conflict do nothing
+        )
+        select id as "id!" from hurried
+        "#,
+        id.0,
+        now,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if hurried.is_some() {
+        return Ok(());
+    }
+    let state =
+        sqlx::query_scalar!("select state from jobs where id = $1", id.0).fetch_optional(connection).await?;
+    Err(state.map_or(HurryError::Unknown(id), |state| HurryError::NotDelayed { id, state }))
 }

@@ -150,9 +150,17 @@ impl Redis {
         Ok(runs.join(","))
     }
 
-    async fn check(&self) -> Result<(), RedisStartError> {
+    /// What each server says of itself (`INFO`): the one server, or all nodes of a Cluster. [`field`] reads it.
+    ///
+    /// # Errors
+    /// When a server does not answer.
+    pub async fn infos(&self) -> RedisResult<Vec<String>> {
         // A replica in a Cluster may be the primary of tomorrow, so it is asked as well.
-        let infos = self.connection().info("default", true).await.map_err(RedisStartError::Connect)?;
+        self.connection().info("default", true).await
+    }
+
+    async fn check(&self) -> Result<(), RedisStartError> {
+        let infos = self.infos().await.map_err(RedisStartError::Connect)?;
         infos.iter().try_for_each(|info| check_server(info, self.address.is_one_server()))
     }
 }
@@ -245,6 +253,7 @@ fn check_server(info: &str, one_server: bool) -> Result<(), RedisStartError> {
 }
 
 /// A field of what `INFO` says.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+#[must_use]
+pub fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

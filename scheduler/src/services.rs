@@ -1,8 +1,10 @@
 //! What a leader runs. Each service is one bounded pass that can be called alone, and one loop, written here.
 
 pub mod batches;
+pub mod bulk;
 pub mod cron;
 pub mod expire;
+pub mod kinds;
 pub mod promote;
 pub mod prune;
 pub mod reconcile;
@@ -56,8 +58,10 @@ impl Services {
         tasks.spawn(repeat(reconcile::Reconcile::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(watch::WatchDeadlines::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(batches::Batches::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(bulk::Bulk::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(unknown_kinds::UnknownKinds::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(kinds::Kinds::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(roll_up::RollUp::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }

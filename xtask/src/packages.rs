@@ -112,12 +112,13 @@ const MANAGERS: [Manager; 5] = [
 ];
 
 /// Debian's packages start their daemons unless /usr/sbin/policy-rc.d forbids it, and enable them for the next boot. A policy that is
-/// there already is the machine's own and stays.
+/// there already is the machine's own and stays. A browser and npm are hundreds of packages, so what apt says is shown when it fails.
 const APT: &str = r#"
 set -eu
 policy=/usr/sbin/policy-rc.d
 made=
-trap '[ -z "$made" ] || rm -f "$policy"' EXIT
+log=$(mktemp)
+trap '[ -z "$made" ] || rm -f "$policy"; rm -f "$log"' EXIT
 trap 'exit 1' HUP INT TERM
 if [ ! -e "$policy" ]; then
     made=yes
@@ -125,8 +126,9 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -qq -y --no-install-recommends "$@"
+quietly() { "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; exit 1; }; }
+quietly apt-get update -qq
+quietly apt-get install -qq -y --no-install-recommends "$@"
 if [ -d /run/systemd/system ]; then
     for unit in redis-server postgresql; do
         case " $* " in *" $unit "*) systemctl disable --quiet "$unit" ;; esac

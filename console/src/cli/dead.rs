@@ -2,7 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
-use queue::{JobId, Queue, dead::DeadLetter};
+use queue::{
+    JobId, Queue,
+    bulk::{Change, Filter, MAX_SLICE},
+    dead::DeadLetter,
+};
 use serde_json::json;
 
 use super::{
@@ -11,12 +15,16 @@ use super::{
     stop::Stop,
     why,
 };
-use crate::ops::dead::{self, Bulk, Change, Changed, Filter, MAX_SLICE};
+use crate::ops::{
+    bulk::{self, ChangeError, Changed},
+    dead::{self, DeadGroup},
+};
 
 /// See and decide about jobs that ended in failure.
 #[derive(Debug, Subcommand)]
 pub(super) enum Dead {
     List(List),
+    Groups(Groups),
     Show(Show),
     Requeue(Requeue),
     Discard(Discard),
@@ -26,6 +34,7 @@ impl Dead {
     pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
         match self {
             Self::List(list) => list.run(answers).await,
+            Self::Groups(groups) => groups.run(answers).await,
             Self::Show(show) => jobs::show(show.id, answers).await,
             Self::Requeue(requeue) => requeue.decision.run(Change::Requeue, answers).await,
             Self::Discard(discard) => discard.decision.run(Change::Discard, answers).await,
@@ -47,7 +56,7 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Clone, Args)]
-struct Which {
+pub(super) struct Which {
     /// Only this kind.
     #[arg(long)]
     kind: Option<String>,
@@ -60,6 +69,9 @@ struct Which {
     /// Only those whose last error contains this text.
     #[arg(long, value_name = "TEXT", visible_alias = "error-contains")]
     error: Option<String>,
+    /// Only those of a group of `amzigo dead groups`, by its key.
+    #[arg(long, value_name = "KEY")]
+    pattern: Option<String>,
     /// Only those that died at this moment or later, as 2026-11-23T10:00:00Z.
     #[arg(long, value_name = "MOMENT")]
     died_after: Option<DateTime<Utc>>,
@@ -69,18 +81,19 @@ struct Which {
 }
 
 /// The filters by their names, for rules about arguments.
-const FILTERS: [&str; 6] = ["kind", "queue", "seller", "error", "died_after", "died_before"];
+pub(super) const FILTERS: [&str; 7] =
+    ["kind", "queue", "seller", "error", "pattern", "died_after", "died_before"];
 
 impl Which {
-    fn filter(self, most: Option<u32>) -> Filter {
+    pub(super) fn filter(self) -> Filter {
         Filter {
             kind: self.kind,
             queue: self.queue,
             group: self.seller,
             error_contains: self.error,
-            died_after: self.died_after,
-            died_before: self.died_before,
-            most,
+            pattern: self.pattern,
+            since: self.died_after,
+            until: self.died_before,
         }
     }
 }
@@ -88,7 +101,7 @@ impl Which {
 impl List {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
         let pool = database::migrated_pool().await?;
-        let letters = dead::list(&mut *pool.acquire().await?, &self.which.filter(None), self.limit).await?;
+        let letters = dead::list(&mut *pool.acquire().await?, &self.which.filter(), self.limit).await?;
         answers.give(&json!({ "dead": letters }), |_| {
             if letters.is_empty() {
                 return "No dead letters.".to_owned();
@@ -113,6 +126,58 @@ fn table(letters: &[DeadLetter]) -> String {
     table.trim_fmt()
 }
 
+/// Show dead letters by what they have in common: their kind, and their error without what differs from one to the next.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  amzigo dead groups\n  amzigo dead list --pattern 4f0c2a9d7b13e588\n  amzigo bulk plan requeue --pattern 4f0c2a9d7b13e588"
+)]
+pub(super) struct Groups {
+    /// At most so many, the largest first.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+}
+
+impl Groups {
+    async fn run(self, answers: Answers) -> Result<(), Stop> {
+        let pool = database::migrated_pool().await?;
+        let mut connection = pool.acquire().await?;
+        let now = database::now(&mut connection).await?;
+        let groups = dead::groups(&mut connection, i64::from(self.limit), now).await?;
+        answers.give(&json!({ "now": now, "groups": groups }), |_| {
+            if groups.is_empty() {
+                return "No dead letters.".to_owned();
+            }
+            groups_table(&groups)
+        })
+    }
+}
+
+fn groups_table(groups: &[DeadGroup]) -> String {
+    let mut table = answer::table(&[
+        "key",
+        "kind",
+        "letters",
+        "last hour",
+        "sellers",
+        "first died",
+        "last died",
+        "error",
+    ]);
+    for group in groups {
+        table.add_row([
+            answer::text(&group.key),
+            answer::text(&group.kind),
+            answer::text(&group.letters.to_string()),
+            answer::text(&group.last_hour.to_string()),
+            answer::text(&group.groups.to_string()),
+            answer::text(&answer::moment(group.first_at)),
+            answer::text(&answer::moment(group.last_at)),
+            answer::text(&answer::short(&group.pattern, 120)),
+        ]);
+    }
+    table.trim_fmt()
+}
+
 /// Show a dead letter with every error it had.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  amzigo dead show 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10")]
@@ -121,7 +186,7 @@ pub(super) struct Show {
     id: JobId,
 }
 
-/// Run dead letters again, with all their attempts.
+/// Run dead letters again, with all their attempts. More than 500 at once are a bulk operation: `amzigo bulk`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  amzigo dead requeue 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'the seller authorised again'\n  amzigo dead requeue --kind sync_orders --error 'connection reset' --dry-run\n  amzigo dead requeue --kind sync_orders --error 'connection reset' --reason 'the network is back'"
@@ -131,7 +196,8 @@ pub(super) struct Requeue {
     decision: Decision,
 }
 
-/// Give dead letters up. They stay in the ledger, as cancelled, with their errors.
+/// Give dead letters up. They stay in the ledger, as cancelled, with their errors. More than 500 at once
+/// are a bulk operation: `amzigo bulk`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  amzigo dead discard 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'the order was deleted'\n  amzigo dead discard --kind sync_orders --error 'no such seller' --died-before 2026-11-01T00:00:00Z --reason 'test sellers'"
@@ -183,16 +249,17 @@ impl Decision {
             outcome.refused.extend(some.refused);
         };
         if self.ids.is_empty() {
-            let mut bulk = Bulk::new(change, self.which.filter(self.most), act);
-            loop {
-                let now = database::now(&mut connection).await?;
-                let Some(some) = bulk.next(&mut connection, now).await? else { break };
-                add(some);
-            }
+            let now = database::now(&mut connection).await?;
+            let filter = self.which.filter();
+            let done = bulk::change_dead(&mut connection, change, &filter, self.most, &act, now).await;
+            add(done.map_err(|error| match error {
+                ChangeError::TooMany { .. } => Stop::refused(error),
+                ChangeError::Database(_) => error.into(),
+            })?);
         } else {
             for ids in self.ids.chunks(MAX_SLICE) {
                 let now = database::now(&mut connection).await?;
-                add(dead::change(&mut connection, change, ids, &act, now).await?);
+                add(bulk::change(&mut connection, change, ids, &act, now).await?);
             }
         }
         answers.give(&outcome, |outcome| format!("{} {}.", letters(outcome.changed.len()), done(change)))?;
@@ -210,8 +277,8 @@ impl Decision {
         let pool = database::migrated_pool().await?;
         let mut connection = pool.acquire().await?;
         let (count, some) = if self.ids.is_empty() {
-            let filter = self.which.filter(self.most);
-            let count = dead::count(&mut connection, &filter).await?;
+            let filter = self.which.filter();
+            let count = dead::count(&mut connection, &filter, self.most).await?;
             (count, dead::list(&mut connection, &filter, SHOWN).await?)
         } else {
             let mut dead = dead::dead_of(&mut connection, &self.ids).await?;
@@ -241,5 +308,6 @@ const fn done(change: Change) -> &'static str {
     match change {
         Change::Requeue => "requeued",
         Change::Discard => "discarded",
+        Change::Cancel => "cancelled",
     }
 }

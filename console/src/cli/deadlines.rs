@@ -12,10 +12,9 @@ use thiserror::Error;
 use super::{
     answer::{self, Answers},
     database,
-    delay::Delay,
     stop::Stop,
 };
-use crate::ops::deadlines;
+use crate::ops::{deadlines, delay::Delay};
 
 /// List the jobs that have a deadline and are not done, the most urgent first. All moments are UTC.
 #[derive(Debug, Args)]

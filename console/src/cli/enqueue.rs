@@ -19,11 +19,11 @@ use super::{
     answer::{self, Answers},
     database,
     deadlines::Deadline,
-    delay::Delay,
     stop::Stop,
 };
 use crate::ops::{
     deadlines,
+    delay::Delay,
     enqueue::{self, Request},
 };
 

@@ -11,18 +11,20 @@ use super::{
     database,
     explain::Explain,
     redis,
+    run_now::RunNow,
     stop::Stop,
 };
 use crate::ops::{
     explain::{self, Explained},
     jobs::{self, Filter, JobRecord, MAX_PAGE},
+    search::{self, Search},
 };
 
 /// List jobs, the last enqueued first; or ask about one, or cancel it.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  amzigo jobs --state running\n  amzigo jobs --kind sync_orders --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --limit 20\n  amzigo jobs --json --limit 500 --before 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10   # the next page\n  amzigo jobs explain 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10   # why it waits"
+    after_help = "Examples:\n  amzigo jobs --state running\n  amzigo jobs --kind sync_orders --seller 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --limit 20\n  amzigo jobs --search 'state:dead error:\"timed out\" since:2d'\n  amzigo jobs --json --limit 500 --before 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10   # the next page\n  amzigo jobs explain 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10   # why it waits"
 )]
 pub(super) struct Jobs {
     #[command(subcommand)]
@@ -36,6 +38,7 @@ pub(super) struct Jobs {
 enum One {
     Explain(Explain),
     Cancel(Cancel),
+    RunNow(RunNow),
 }
 
 impl Jobs {
@@ -44,6 +47,7 @@ impl Jobs {
             None => self.list.run(answers).await,
             Some(One::Explain(explain)) => explain.run(answers).await,
             Some(One::Cancel(cancel)) => cancel.run(answers).await,
+            Some(One::RunNow(run_now)) => run_now.run(answers).await,
         }
     }
 }
@@ -62,6 +66,18 @@ struct List {
     /// Only this seller's (any group's name).
     #[arg(long, value_name = "ID")]
     seller: Option<String>,
+    /// Only those whose last error contains this text.
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+    /// Only those enqueued since then: 2h ago, or 2026-11-23T10:00:00Z.
+    #[arg(long, value_name = "MOMENT")]
+    since: Option<String>,
+    /// Only those enqueued before then.
+    #[arg(long, value_name = "MOMENT")]
+    until: Option<String>,
+    /// All of that and more in one line, as on the page of jobs: kind:sync_orders error:"timed out" ended_since:2h.
+    #[arg(long, value_name = "LINE", default_value = "", hide_default_value = true)]
+    search: String,
     /// At most so many.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PAGE)))]
     limit: u16,
@@ -73,17 +89,32 @@ struct List {
 impl List {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
         let pool = database::migrated_pool().await?;
+        let mut connection = pool.acquire().await?;
+        let now = database::now(&mut connection).await?;
+        let wrong = |error: String| Stop::usage(anyhow::anyhow!(error));
+        let searched = Search::read(&self.search).and_then(|search| search.filter(now)).map_err(wrong)?;
+        let moment =
+            |text: Option<String>| text.map(|text| search::moment(&text, now)).transpose().map_err(wrong);
         let filter = Filter {
-            kind: self.kind,
-            state: self.state,
-            queue: self.queue,
-            group: self.seller,
-            before: self.before,
+            kind: self.kind.or(searched.kind),
+            state: self.state.or(searched.state),
+            queue: self.queue.or(searched.queue),
+            group: self.seller.or(searched.group),
+            error_contains: self.error.or(searched.error_contains),
+            since: moment(self.since)?.or(searched.since),
+            until: moment(self.until)?.or(searched.until),
+            before: self.before.or(searched.before),
+            ..searched
         };
-        let page = jobs::list(&mut *pool.acquire().await?, &filter, self.limit).await?;
+        let page = jobs::list(&mut connection, &filter, self.limit).await?;
         answers.give(&page, |page| {
             if page.jobs.is_empty() {
-                return "No such jobs.".to_owned();
+                return page.looked_at.zip(page.next).map_or_else(
+                    || "No such jobs.".to_owned(),
+                    |(jobs, next)| {
+                        format!("None among the last {jobs}. Look further back with --before {next}")
+                    },
+                );
             }
             let mut table =
                 answer::table(&["id", "kind", "state", "queue", "for", "attempts", "enqueued", "why"]);
@@ -100,7 +131,9 @@ impl List {
                     answer::text(&answer::short(why, 80)),
                 ]);
             }
-            let more = page.next.map(|id| format!("\n\nMore with --before {id}")).unwrap_or_default();
+            let looked =
+                page.looked_at.map(|jobs| format!(" ({jobs} jobs were looked at)")).unwrap_or_default();
+            let more = page.next.map(|id| format!("\n\nMore with --before {id}{looked}")).unwrap_or_default();
             format!("{}{more}", table.trim_fmt())
         })
     }

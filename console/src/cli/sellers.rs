@@ -8,6 +8,7 @@ use jobs::{
     sp_api::Region,
     store::sellers::{Connection, SellerId},
 };
+use queue::outbox::Cause;
 use runtime::{env::ProcessEnvironment, secret::SecretString};
 use serde_json::json;
 
@@ -17,13 +18,14 @@ use super::{
     stop::Stop,
     why,
 };
-use crate::ops::sellers::{self, DisconnectError};
+use crate::ops::sellers::{self, DisconnectError, SyncError};
 
 /// Connect, disconnect and list sellers.
 #[derive(Debug, Subcommand)]
 pub(super) enum Sellers {
     Connect(Connect),
     Disconnect(Disconnect),
+    Sync(Sync),
     List(List),
     Data(freshness::Data),
 }
@@ -33,6 +35,7 @@ impl Sellers {
         match self {
             Self::Connect(connect) => connect.run(answers).await,
             Self::Disconnect(disconnect) => disconnect.run(answers).await,
+            Self::Sync(sync) => sync.run(answers).await,
             Self::List(list) => list.run(answers).await,
             Self::Data(data) => data.run(answers).await,
         }
@@ -138,15 +141,49 @@ impl Disconnect {
         let mut connection = pool.acquire().await?;
         let now = database::now(&mut connection).await?;
         let id = self.id;
-        let said =
-            sellers::disconnect(&mut connection, id, &act, now).await.map_err(|error| match error {
+        let said = sellers::disconnect(&mut connection, id, Cause::Cli, &act, now).await.map_err(
+            |error| match error {
                 DisconnectError::Unknown(_) | DisconnectError::Already { .. } => Stop::refused(error),
                 DisconnectError::Enqueue(_) | DisconnectError::Database(_) => error.into(),
-            })?;
+            },
+        )?;
         let job = said.job;
         answers.give(&json!({ "id": id, "job": job, "new": said.new }), |_| match said.new {
             true => format!("Job {job} disconnects seller {id}; `amzigo job {job}` shows how far it is."),
             false => format!("Nothing new: job {job} is there already to disconnect seller {id}."),
+        })
+    }
+}
+
+/// Sync all data sets of a seller now. What waits already is brought forward; each call waits for the seller's budgets, as always.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  amzigo sellers sync 0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10 --reason 'the seller waits for it, ticket 813'\n\n`amzigo pause sync --group ID` pauses all of a seller's syncs."
+)]
+pub(super) struct Sync {
+    /// Our id of the seller.
+    id: SellerId,
+    /// Why, for the audit log.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Who you are, for the audit log.
+    #[arg(long = "as", value_name = "NAME", env = "USER", hide_env_values = true)]
+    actor: Option<String>,
+}
+
+impl Sync {
+    async fn run(self, answers: Answers) -> Result<(), Stop> {
+        let act = why::act(self.actor.as_deref(), &self.reason)?;
+        let pool = database::migrated_pool().await?;
+        let mut connection = pool.acquire().await?;
+        let now = database::now(&mut connection).await?;
+        let id = self.id;
+        sellers::sync_now(&mut connection, id, Cause::Cli, &act, now).await.map_err(|error| match error {
+            SyncError::Unknown(_) | SyncError::NotActive { .. } => Stop::refused(error),
+            SyncError::Enqueue(_) | SyncError::Database(_) => error.into(),
+        })?;
+        answers.give(&json!({ "id": id }), |_| {
+            format!("The syncs of seller {id} are enqueued; `amzigo jobs --seller {id}` shows them.")
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use jobs::{config::KEYS, keyring::Keyring};
-use queue::Engine;
+
 use runtime::{
     clock::RedisClock,
     env::{Environment, ProcessEnvironment},
@@ -87,11 +87,11 @@ impl Serve {
         let origin = origin.unwrap_or_else(|| Origin::of_this_host(address));
         let mut hello =
             json!({ "address": address, "open": origin.ascii(), "api": format!("http://{api_address}") });
-        let engine = Engine::new(redis, Arc::new(clock));
         if keyring.is_none() {
             tracing::warn!("AMZIGO_KEYS is not set: people sign in with passkeys only");
         }
-        let mut console = Console::new(pool, engine, origin, keyring).map_err(anyhow::Error::from)?;
+        let mut console =
+            Console::new(pool, redis, Arc::new(clock), origin, keyring).map_err(anyhow::Error::from)?;
         if self.demo {
             let (link, token) = demo_link(&console).await?;
             hello["sign_in"] = console.origin.page(&format!("/sign-in/demo/{}", token.text())).into();

@@ -86,6 +86,46 @@ pub async fn by_queue(connection: &mut PgConnection) -> Result<Vec<QueueCounts>,
         .collect())
 }
 
+/// What ended on a queue within some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedCounts {
+    /// The queue.
+    pub queue: Queue,
+    /// Done, or cancelled.
+    pub done: i64,
+    /// Ended in failure.
+    pub died: i64,
+}
+
+/// What has ended since a moment, by queue; queues on which nothing did are not named.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ended_since(
+    connection: &mut PgConnection,
+    since: DateTime<Utc>,
+) -> Result<Vec<EndedCounts>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        select queue, count(*) as "done!", 0::bigint as "died!"
+        from jobs where finished_at > $1 and not is_dead group by queue
+        union all
+        select queue, 0, count(*) from jobs where finished_at > $1 and is_dead group by queue
+        "#,
+        since,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Queue::ALL
+        .into_iter()
+        .filter_map(|queue| {
+            let of = rows.iter().filter(|row| row.queue.as_deref() == Some(queue.name()));
+            let (done, died) = of.fold((0, 0), |(done, died), row| (done + row.done, died + row.died));
+            (done + died > 0).then_some(EndedCounts { queue, done, died })
+        })
+        .collect())
+}
+
 /// What waits in the outbox.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Jobs as the ledger knows them: a filtered list, and one with everything that is known of it.
+//! Jobs as the ledger knows them: a filtered list ([`listing`]), and one with everything that is known of it.
 
 use chrono::{DateTime, Utc};
 use queue::{
@@ -12,8 +12,12 @@ use sqlx::PgConnection;
 
 use crate::ops::deadlines::{self, JobDeadline};
 
+mod listing;
+
+pub use self::listing::{CAPPED_AT, LOOK, StateCounts, counts, list};
+
 /// Which jobs to list. A filter that is `None` lets all through.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Of this kind.
     pub kind: Option<String>,
@@ -23,6 +27,24 @@ pub struct Filter {
     pub queue: Option<Queue>,
     /// For this group, which is usually a seller's id.
     pub group: Option<String>,
+    /// Whose last error contains this text, as it is written.
+    pub error_contains: Option<String>,
+    /// Dead letters of a group of [`crate::ops::dead::groups`], by its key.
+    pub pattern: Option<String>,
+    /// Enqueued at this moment or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Enqueued before this moment.
+    pub until: Option<DateTime<Utc>>,
+    /// Ended at this moment or later.
+    pub ended_since: Option<DateTime<Utc>>,
+    /// Ended before this moment.
+    pub ended_until: Option<DateTime<Utc>>,
+    /// Of this batch.
+    pub batch: Option<BatchId>,
+    /// Enqueued by this job.
+    pub caused_by: Option<JobId>,
+    /// That came through this door.
+    pub cause: Option<String>,
     /// Enqueued before this one: the `next` of the page before.
     pub before: Option<JobId>,
 }
@@ -66,6 +88,8 @@ pub struct Page {
     pub jobs: Vec<JobLine>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<JobId>,
+    /// Where no index knows a filter, only so many jobs are looked at for one page: how many, if that is why the page ends.
+    pub looked_at: Option<i64>,
 }
 
 /// That somebody wants a job cancelled.
@@ -148,39 +172,6 @@ pub struct JobRecord {
     pub deadline: Option<JobDeadline>,
     /// Every failed run, the first first.
     pub failures: Vec<FailedRun>,
-}
-
-/// Up to `most` (at most [`MAX_PAGE`]) jobs that the filter lets through.
-///
-/// # Errors
-/// When the database fails.
-pub async fn list(connection: &mut PgConnection, filter: &Filter, most: u16) -> Result<Page, sqlx::Error> {
-    let most = usize::from(most.clamp(1, MAX_PAGE));
-    // One more than asked for tells whether there is a next page.
-    let limit = i64::try_from(most + 1).unwrap_or(i64::MAX);
-    let mut jobs = sqlx::query_as!(
-        JobLine,
-        r#"
-        select id as "id: JobId", kind, queue, group_name as "group", state, attempts, created_at, due_at, started_at,
-            finished_at, waits_for, last_error
-        from jobs
-        where ($1::text is null or kind = $1) and ($2::text is null or state = $2) and ($3::text is null or queue = $3)
-            and ($4::text is null or group_name = $4) and ($5::uuid is null or id < $5)
-        order by id desc limit $6
-        "#,
-        filter.kind,
-        filter.state.map(State::name),
-        filter.queue.map(Queue::name),
-        filter.group,
-        filter.before.map(|id| id.0),
-        limit,
-    )
-    .fetch_all(connection)
-    .await?;
-    let more = jobs.len() > most;
-    jobs.truncate(most);
-    let next = jobs.last().filter(|_| more).map(|job| job.id);
-    Ok(Page { jobs, next })
 }
 
 /// The job with everything that is known of it; `None` when the ledger has no such job.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
-    Engine, JobId, Queue, WorkerId, controls::Scope, dead::DeadLetter, deadline::Level, ready::Depth,
+    Engine, JobId, Queue, WorkerId, bulk::Filter, controls::Scope, dead::DeadLetter, deadline::Level,
+    ready::Depth,
 };
 use sqlx::PgConnection;
 
@@ -168,7 +169,7 @@ pub async fn read(
         batches: batches::unfinished(connection, BATCHES_SHOWN).await?,
         running: running(connection).await?,
         finished: finished(connection).await?,
-        dead: dead::list(connection, &dead::Filter::default(), SHOWN).await?,
+        dead: dead::list(connection, &Filter::default(), SHOWN).await?,
         queues,
         depths,
         outbox,

@@ -119,6 +119,7 @@ pub async fn connect(
 pub async fn disconnect(
     connection: &mut PgConnection,
     id: SellerId,
+    cause: Cause,
     act: &Act,
     now: DateTime<Utc>,
 ) -> Result<Disconnecting, DisconnectError> {
@@ -132,7 +133,7 @@ pub async fn disconnect(
         return Err(DisconnectError::Already { id, since: since.to_rfc3339_opts(SecondsFormat::Secs, true) });
     }
     let job = DisconnectSeller { seller: id, connected_at: Some(seller.connected_at) };
-    let job = NewJob::of(&job, Cause::Cli);
+    let job = NewJob::of(&job, cause);
     let enqueued = outbox::enqueue(&mut transaction, std::slice::from_ref(&job), now).await?;
     act.record(&mut transaction, "sellers.disconnect", &id.to_string(), now).await?;
     transaction.commit().await?;
@@ -141,17 +142,78 @@ pub async fn disconnect(
     Ok(Disconnecting { job: enqueued.id(), new: matches!(enqueued, Enqueued::New(_)) })
 }
 
+/// Why a seller is not synced.
+#[derive(Debug, Error)]
+pub enum SyncError {
+    /// There is none.
+    #[error("there is no seller {0}; `amzigo sellers list` shows them")]
+    Unknown(SellerId),
+    /// Nothing may be called for it.
+    #[error("seller {id} is {state}: nothing is synced for it before it connects again")]
+    NotActive {
+        /// Which.
+        id: SellerId,
+        /// What it is.
+        state: String,
+    },
+    /// The jobs were refused.
+    #[error("could not enqueue the syncs")]
+    Enqueue(#[from] outbox::EnqueueError),
+    /// The database failed.
+    #[error("could not read the seller")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Enqueues a sync of all of a seller's data sets, or brings forward those that wait, and records the act, in a transaction of
+/// its own or a part of the caller's. Each kind is unique by seller, so that doing it twice makes no second job.
+///
+/// # Errors
+/// When there is no such seller, it is not active, the jobs are refused, or the database fails.
+pub async fn sync_now(
+    connection: &mut PgConnection,
+    id: SellerId,
+    cause: Cause,
+    act: &Act,
+    now: DateTime<Utc>,
+) -> Result<(), SyncError> {
+    let mut transaction = connection.begin().await?;
+    let state = sqlx::query_scalar!("select state from sellers where id = $1", id.0)
+        .fetch_optional(&mut *transaction)
+        .await?
+        .ok_or(SyncError::Unknown(id))?;
+    if state != "active" {
+        return Err(SyncError::NotActive { id, state });
+    }
+    newcomers::first_syncs(&mut transaction, id, cause, now).await?;
+    act.record(&mut transaction, "sellers.sync", &id.to_string(), now).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The seller with this id.
+///
+/// # Errors
+/// When the database fails.
+pub async fn one(connection: &mut PgConnection, id: SellerId) -> Result<Option<Seller>, sqlx::Error> {
+    Ok(some(connection, Some(id)).await?.pop())
+}
+
 /// All sellers, the first connected first.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seller>, sqlx::Error> {
+    some(connection, None).await
+}
+
+async fn some(connection: &mut PgConnection, only: Option<SellerId>) -> Result<Vec<Seller>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
         select id as "id: SellerId", selling_partner_id, region, marketplace_ids, state, state_reason, connected_at,
             authorisation_ended_at, disconnected_at, data_deleted_at
-        from sellers order by id
-        "#
+        from sellers where $1::uuid is null or id = $1 order by id
+        "#,
+        only.map(|seller| seller.0),
     )
     .fetch_all(connection)
     .await?;

@@ -22,6 +22,10 @@ pub(super) struct Acting<T> {
     pub(super) form: T,
 }
 
+/// A form of nothing but its reason.
+#[derive(Debug, Deserialize)]
+pub(super) struct Nothing {}
+
 #[derive(Deserialize)]
 struct Reason {
     #[serde(default)]

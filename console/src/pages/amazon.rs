@@ -1,18 +1,81 @@
-//! `/amazon`: what we call at Amazon, and why, made from the closed list that the client obeys.
+//! `/amazon`: what we call at Amazon, and why, made from the closed list that the client obeys; and how the budgets stand that sellers share.
 
-use axum::response::Html;
+use std::time::Duration;
+
+use axum::{extract::State, response::Html};
+use chrono::{DateTime, Utc};
 use jobs::sp_api::{
-    Operation,
+    Operation, Region,
+    budgets::application_budget,
     operations::{APPLICATION_PLANS, Caller, PLANS},
 };
-use maud::html;
+use maud::{Markup, html};
+use queue::{
+    failure,
+    limit::{BudgetError, Level, MAX_TOGETHER},
+};
 
 use crate::{
     auth::Person,
-    pages::layout::{self, Frame, Place},
+    console::Console,
+    pages::{
+        layout::{self, Frame, Place},
+        parts,
+    },
 };
 
-pub(super) async fn page(person: Person) -> Html<String> {
+/// Longest wait for Redis before the page is shown without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Our application's budgets, which all sellers of a region share, as they stand.
+async fn shared(console: &Console) -> Result<Vec<(String, Level)>, String> {
+    let all = [Region::Na, Region::Eu, Region::Fe]
+        .into_iter()
+        .flat_map(|region| Operation::ALL.map(|operation| application_budget(region, operation)));
+    let wanted: Vec<_> = all.flatten().collect();
+    let look = async {
+        let mut seen = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(MAX_TOGETHER) {
+            let levels = console.budgets.look(some).await?;
+            seen.extend(some.iter().map(|budget| budget.name.clone()).zip(levels));
+        }
+        Ok::<_, BudgetError>(seen)
+    };
+    match tokio::time::timeout(PATIENCE, look).await {
+        Ok(seen) => seen.map_err(|error| failure::chain(&error)),
+        Err(_) => Err("Redis does not answer".to_owned()),
+    }
+}
+
+/// A table of those that somebody uses at the moment.
+fn gauges(shared: &Result<Vec<(String, Level)>, String>, now: DateTime<Utc>) -> Markup {
+    html! {
+        h2 { "What all sellers of a region share" }
+        @match shared {
+            Err(unknown) => p { "Cannot be told now: " (unknown) "." },
+            Ok(shared) => {
+                @let used: Vec<_> = shared.iter().filter(|(_, level)| level.calls < u64::from(level.burst)).collect();
+                @if used.is_empty() {
+                    p.empty { "All of these budgets are full." }
+                } @else {
+                    div.scroll tabindex="0" role="region" aria-label="Shared budgets" {
+                        table {
+                            thead { tr {
+                                th scope="col" { "budget" } th scope="col" { "calls now" } th scope="col" { "next call" }
+                                th.number scope="col" { "a second" } th.number scope="col" { "set aside" } th scope="col" { "share" }
+                            } }
+                            tbody { @for (name, level) in used { tr { td { code { (name) } } (parts::budget(level, now)) } } }
+                        }
+                    }
+                }
+            },
+        }
+    }
+}
+
+pub(super) async fn page(State(console): State<Console>, person: Person) -> Html<String> {
+    let now = console.now();
+    let shared = shared(&console).await;
     let content = html! {
         h1 { "What we call at Amazon, and why" }
         p {
@@ -51,12 +114,13 @@ pub(super) async fn page(person: Person) -> Html<String> {
                 }
             }
         }
+        (gauges(&shared, now))
         p {
             "Usage plans: " (PLANS.document) ", " (PLANS.date) ". Limits for all sellers: " (APPLICATION_PLANS.document) ", "
             (APPLICATION_PLANS.date) ". What Amazon tells with its answers goes before both: "
             code { "amzigo budgets" } " shows what is in force."
         }
     };
-    let frame = Frame { title: "Amazon", place: Place::Amazon, now: None, person: Some(&person) };
+    let frame = Frame { title: "Amazon", place: Place::Amazon, now: Some(now), person: Some(&person) };
     layout::page(&frame, &content)
 }

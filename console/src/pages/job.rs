@@ -7,23 +7,29 @@ use axum::{
     response::{Html, Response},
 };
 use maud::{Markup, html};
-use queue::{Engine, JobId, State as JobState, failure, progress::Progress};
-use serde::Deserialize;
+use queue::{
+    Engine, JobId, State as JobState, bulk::Change, cancel::CancelError, failure, hurry::HurryError,
+    progress::Progress,
+};
 use serde_json::Value;
 use sqlx::PgConnection;
+
+mod timeline;
 
 use crate::{
     auth::{Permission, Person},
     console::Console,
     ops::{
-        Act,
-        dead::{self, Change},
+        Act, bulk,
+        cancel::{self as cancelling, Answer},
         deadlines::JobDeadline,
         explain::{self, Explained},
         jobs::{self, CancelRequest, JobRecord},
+        run_now,
+        story::{self, Related, Story},
     },
     pages::{
-        acting::{self, Acting},
+        acting::{self, Acting, Nothing},
         layout::{self, Frame, Place},
         parts,
         problem::Problem,
@@ -45,9 +51,10 @@ pub(super) async fn page(
         Some(_) => Ok(Vec::new()),
         None => why(&mut connection, &console.engine, id).await,
     };
+    let story = story::of(&mut connection, id).await?;
     let title = format!("{} {id}", job.kind);
     let frame = Frame { title: &title, place: Place::Jobs, now: Some(now), person: Some(&person) };
-    Ok(layout::page(&frame, &content(&job, &why, &person)))
+    Ok(layout::page(&frame, &content(&job, &why, &story, &person)))
 }
 
 pub(super) async fn requeue(
@@ -66,14 +73,10 @@ pub(super) async fn discard(
     decide(&console, &id, Change::Discard, &act).await
 }
 
-/// A form of nothing but its reason.
-#[derive(Debug, Deserialize)]
-pub(super) struct Nothing {}
-
 async fn decide(console: &Console, id: &str, change: Change, act: &Act) -> Result<Response, Problem> {
     let id: JobId = id.parse().map_err(Problem::Address)?;
     let mut connection = console.pool.acquire().await?;
-    let changed = dead::change(&mut connection, change, &[id], act, console.now()).await?;
+    let changed = bulk::change(&mut connection, change, &[id], act, console.now()).await?;
     match changed.refused.into_iter().next() {
         Some(refused) => Err(Problem::Conflict(refused.why)),
         None => Ok(acting::done(
@@ -81,8 +84,42 @@ async fn decide(console: &Console, id: &str, change: Change, act: &Act) -> Resul
             match change {
                 Change::Requeue => "Requeued: it runs again with all its attempts.",
                 Change::Discard => "Discarded: it stays in the ledger as cancelled.",
+                Change::Cancel => "Cancelled, or asked to stop where it runs.",
             },
         )),
+    }
+}
+
+pub(super) async fn cancel(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    Acting { act, form: Nothing {} }: Acting<Nothing>,
+) -> Result<Response, Problem> {
+    let id: JobId = id.parse().map_err(Problem::Address)?;
+    let mut connection = console.pool.acquire().await?;
+    let notice = match cancelling::cancel(&mut connection, id, &act, console.now()).await {
+        Ok(Answer::AtOnce) => "Cancelled: it waited.",
+        Ok(Answer::Asked) => "Asked to stop: its run ends within seconds.",
+        Ok(Answer::AskedBefore { .. }) => "Nothing new: it was asked to stop before.",
+        Err(CancelError::Database(error)) => return Err(error.into()),
+        Err(error @ CancelError::Unknown(_)) => return Err(Problem::NotFound(error.to_string())),
+        Err(error @ CancelError::Ended { .. }) => return Err(Problem::Conflict(error.to_string())),
+    };
+    Ok(acting::done(&format!("/jobs/{id}"), notice))
+}
+
+pub(super) async fn run_now(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    Acting { act, form: Nothing {} }: Acting<Nothing>,
+) -> Result<Response, Problem> {
+    let id: JobId = id.parse().map_err(Problem::Address)?;
+    let mut connection = console.pool.acquire().await?;
+    match run_now::run_now(&mut connection, id, &act, console.now()).await {
+        Ok(()) => Ok(acting::done(&format!("/jobs/{id}"), "It is ready: a worker takes it in its turn.")),
+        Err(HurryError::Database(error)) => Err(error.into()),
+        Err(error @ HurryError::Unknown(_)) => Err(Problem::NotFound(error.to_string())),
+        Err(error @ HurryError::NotDelayed { .. }) => Err(Problem::Conflict(error.to_string())),
     }
 }
 
@@ -100,18 +137,13 @@ async fn why(connection: &mut PgConnection, engine: &Engine, id: JobId) -> Resul
     }
 }
 
-fn content(job: &JobRecord, why: &Result<Vec<Explained>, String>, person: &Person) -> Markup {
+fn content(job: &JobRecord, why: &Result<Vec<Explained>, String>, story: &Story, person: &Person) -> Markup {
     html! {
         h1 { (job.kind) " " (parts::state(&job.state)) }
         p.id.whole { (job.id) }
-        @if job.state == JobState::Dead.name() && person.may(Permission::Operate) {
-            div.acts {
-                (acting::act(person, &format!("/jobs/{}/requeue", job.id), "Requeue", false, &html! {}))
-                (acting::act(person, &format!("/jobs/{}/discard", job.id), "Discard", true, &html! {}))
-            }
-        }
+        @if person.may(Permission::Operate) { (buttons(job, person)) }
         @if let Some(told) = &job.progress { (progress(told)) }
-        @if let Some(request) = &job.cancel { (cancel(request, &job.state)) }
+        @if let Some(request) = &job.cancel { (asked_to_stop(request, &job.state)) }
         (reasons(why))
         div.columns {
             section {
@@ -161,19 +193,37 @@ fn content(job: &JobRecord, why: &Result<Vec<Explained>, String>, person: &Perso
         @if let Some(deadline) = &job.deadline { (escalations(deadline)) }
         (json_block("Payload", Some(&job.payload)))
         (json_block("Report", job.report.as_ref()))
-        section {
-            h2 { "Runs that failed" }
-            @if job.failures.is_empty() {
-                p.empty { "None." }
-            } @else {
-                ol.failures {
-                    @for run in &job.failures {
-                        li {
-                            div { (what_followed(&run.decision)) " · " (parts::moment(run.at)) }
-                            pre { (run.error) }
-                        }
-                    }
-                }
+        (timeline::of(job, story))
+        (family("Caused by", &story.causes, false))
+        (family("It caused", &story.follow, story.more_follow))
+    }
+}
+
+/// What may be done about a job in its state.
+fn buttons(job: &JobRecord, person: &Person) -> Markup {
+    let button = |act: &str, label: &str, danger: bool| {
+        acting::act(person, &format!("/jobs/{}/{act}", job.id), label, danger, &html! {})
+    };
+    html! {
+        @match job.state.parse() {
+            Ok(JobState::Dead) => div.acts { (button("requeue", "Requeue", false)) (button("discard", "Discard", true)) },
+            Ok(JobState::Delayed) => div.acts { (button("run-now", "Run now", false)) (button("cancel", "Cancel", true)) },
+            Ok(JobState::Ready | JobState::Running) => div.acts { (button("cancel", "Cancel", true)) },
+            Ok(JobState::Done | JobState::Cancelled) | Err(_) => {},
+        }
+    }
+}
+
+/// Jobs that led to this one, or follow from it.
+fn family(title: &str, jobs: &[Related], more: bool) -> Markup {
+    html! {
+        @if !jobs.is_empty() {
+            section {
+                h2 { (title) }
+                ol.plain { @for job in jobs { li {
+                    (parts::job_link(job.id)) " " (job.kind) " " (parts::state(&job.state)) " " (parts::moment(job.created_at))
+                } } }
+                @if more { p.note { "The last of them; there are more." } }
             }
         }
     }
@@ -188,7 +238,7 @@ fn progress(told: &Progress) -> Markup {
     }
 }
 
-fn cancel(request: &CancelRequest, state: &str) -> Markup {
+fn asked_to_stop(request: &CancelRequest, state: &str) -> Markup {
     html! {
         p.notice {
             strong {
@@ -240,15 +290,6 @@ fn escalations(deadline: &JobDeadline) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn what_followed(decision: &str) -> &str {
-    match decision {
-        "retry" => "counted as an attempt",
-        "reject" => "the job died",
-        "crash" => "its worker was lost",
-        other => other,
     }
 }
 

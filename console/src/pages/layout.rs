@@ -15,11 +15,15 @@ pub(super) enum Place {
     Workers,
     Jobs,
     Dead,
+    Schedules,
+    Deadlines,
     Sellers,
     Amazon,
+    Bulk,
     Audit,
     Keys,
     Reliability,
+    People,
     Nowhere,
 }
 
@@ -33,12 +37,16 @@ const ENTRIES: &[Entry] = &[
     Entry(Place::Kinds, "/kinds", "Kinds", Permission::View),
     Entry(Place::Workers, "/workers", "Workers", Permission::View),
     Entry(Place::Jobs, "/jobs", "Jobs", Permission::View),
-    Entry(Place::Dead, "/jobs?state=dead", "Dead letters", Permission::View),
+    Entry(Place::Dead, "/dead", "Dead letters", Permission::View),
+    Entry(Place::Schedules, "/schedules", "Schedules", Permission::View),
+    Entry(Place::Deadlines, "/deadlines", "Deadlines", Permission::View),
     Entry(Place::Sellers, "/sellers", "Sellers", Permission::View),
     Entry(Place::Amazon, "/amazon", "Amazon", Permission::View),
+    Entry(Place::Bulk, "/bulk", "Bulk", Permission::View),
+    Entry(Place::Reliability, "/reliability", "Reliability", Permission::View),
     Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
     Entry(Place::Keys, "/keys", "Keys", Permission::Administer),
-    Entry(Place::Reliability, "/reliability", "Reliability", Permission::View),
+    Entry(Place::People, "/people", "People", Permission::Administer),
 ];
 
 /// Which letter leads to a page, after `g`.
@@ -49,7 +57,6 @@ const LETTERS: &[(&str, &str)] = &[
     ("/workers", "w"),
     ("/jobs", "j"),
     ("/dead", "d"),
-    ("/jobs?state=dead", "d"),
     ("/schedules", "h"),
     ("/deadlines", "l"),
     ("/sellers", "s"),
@@ -122,7 +129,7 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                     }
                     @if let Some(person) = frame.person {
                         button #help type="button" hidden aria-haspopup="dialog" { "Keys " kbd { "?" } }
-                        span.person { (person.name) }
+                        a.person href="/account" { (person.name) }
                         (sign_out(person))
                     }
                 }

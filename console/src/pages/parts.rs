@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
-use queue::{JobId, WorkerId};
+use queue::{JobId, WorkerId, limit::Level};
 
 /// How long ago a moment was, with the moment itself for the pointer and for machines.
 pub(super) fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
@@ -16,7 +16,7 @@ pub(super) fn moment(at: DateTime<Utc>) -> Markup {
 }
 
 /// A length of time in its two largest units at most.
-pub(super) fn span(length: TimeDelta) -> String {
+pub(crate) fn span(length: TimeDelta) -> String {
     let seconds = length.num_seconds().max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
@@ -49,8 +49,22 @@ pub(super) fn bar(done: u64, total: Option<u64>) -> Markup {
     }
 }
 
+/// How a budget stands, as cells: calls now, the next call, calls a second, moments set aside, the share of the rate.
+pub(super) fn budget(level: &Level, now: DateTime<Utc>) -> Markup {
+    html! {
+        td { meter min="0" max=(level.burst) value=(level.calls) {} " " (level.calls) " of " (level.burst) }
+        td { @if level.next_free_at <= now { "now" } @else { (age(level.next_free_at, now)) } }
+        td.number { (format!("{:.4}", level.rate).trim_end_matches('0').trim_end_matches('.')) }
+        td.number { (level.set_aside) }
+        td { @match level.shared_until {
+            None => "all",
+            Some(until) => { (format!("{:.0} %", level.share * 100.0)) ", somebody else uses the rest, until " (moment(until)) },
+        } }
+    }
+}
+
 /// A count with its noun.
-pub(super) fn quantity(count: i64, one: &str) -> String {
+pub(crate) fn quantity(count: i64, one: &str) -> String {
     format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 

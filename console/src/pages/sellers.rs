@@ -58,7 +58,7 @@ fn table(found: &[Freshness], now: DateTime<Utc>) -> Markup {
                 tbody {
                     @for seller in found {
                         tr {
-                            td { a.id href={ "/jobs?seller=" (seller.seller) } { (seller.seller) } }
+                            td { a.id href={ "/sellers/" (seller.seller) } { (seller.seller) } }
                             td { (age(seller.orders)) }
                             td {
                                 progress max="100" value=(format!("{:.0}", seller.order_history_part * 100.0)) {}

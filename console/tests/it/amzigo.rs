@@ -276,6 +276,11 @@ impl Serving {
         self.session = Some(amzigo.session(roles, true).await);
     }
 
+    /// From here on asks in this session.
+    pub(crate) fn ask_in(&mut self, session: &Token) {
+        self.session = Some(session.clone());
+    }
+
     /// From here on asks in the session that this answer has opened.
     pub(crate) fn follow_session(&mut self, page: &Page) {
         let cookie = page.headers["set-cookie"].to_str().expect("text");
@@ -301,6 +306,15 @@ impl Serving {
     pub(crate) async fn get_as(&self, path: &str, host: &str) -> Page {
         let url = format!("http://{}{path}", self.address);
         self.send(self.http.get(url).header("host", host)).await
+    }
+
+    /// Opens a stream of events, as a browser does.
+    pub(crate) async fn stream(&self, path: &str) -> reqwest::Response {
+        let token = self.session.as_ref().map(Token::text).unwrap_or_default();
+        let request = self.http.get(format!("http://{}{path}", self.address));
+        let request =
+            request.header("accept", "text/event-stream").header("cookie", format!("{COOKIE}={token}"));
+        request.send().await.expect("it answers")
     }
 
     async fn send(&self, mut request: reqwest::RequestBuilder) -> Page {

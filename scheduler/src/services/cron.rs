@@ -123,12 +123,14 @@ async fn fire(
     sqlx::query!(
         r#"
         insert into schedules as s (kind, expression, next_fire_at) values ($1, $2, $3)
-        on conflict (kind) do update set expression = $2, next_fire_at = $3, last_fire_at = coalesce($4, s.last_fire_at)
+        on conflict (kind) do update set expression = $2, next_fire_at = $3, last_fire_at = coalesce($4::timestamptz, s.last_fire_at),
+            last_made = case when $4::timestamptz is null then s.last_made else $5 end
         "#,
         kind.name,
         expression,
         upcoming,
         fires,
+        i32::try_from(count).unwrap_or(i32::MAX),
     )
     .execute(&mut *transaction)
     .await?;
