@@ -316,8 +316,8 @@ pub(crate) async fn record(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let act = Act::new(name, reason).map_err(|error| sqlx::Error::Encode(error.into()))?.via(Via::Console);
-    act.record(connection, action, &staff.to_string(), now).await
+    let act = Act::new(name, reason).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    act.via(Via::Console).record(connection, action, &staff.to_string(), now).await
 }
 
 /// Tells that somebody was signed in.

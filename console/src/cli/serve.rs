@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use jobs::{config::KEYS, keyring::Keyring};
-
 use runtime::{
     clock::RedisClock,
     env::{Environment, ProcessEnvironment},
