@@ -3,6 +3,7 @@
 mod allow_list;
 mod amazon_faults;
 mod bad_input;
+mod browser;
 mod canaries;
 mod chaos;
 mod contract;
