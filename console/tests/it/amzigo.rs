@@ -12,7 +12,10 @@ use console::auth::{
     staff,
 };
 use queue::JobId;
-use runtime::testing::{TestDatabase, TestRedis};
+use runtime::{
+    clock::{Clock, SystemClock},
+    testing::{TestDatabase, TestRedis},
+};
 use serde_json::{Value, json};
 
 /// A key ring of one, which protects nothing.
@@ -101,7 +104,7 @@ impl Amzigo {
     /// A session of somebody new with these roles, as a sign-in opens it.
     pub(crate) async fn session(&self, roles: &[Role], complete: bool) -> Token {
         let mut connection = self.database.pool.acquire().await.expect("Postgres answers");
-        let now = Utc::now();
+        let now = SystemClock.now();
         let name = format!("test-{}", JobId::new().to_string().replace('-', "").split_off(20));
         let staff = staff::add(&mut connection, &name, &Roles::new(roles).expect("they go together"), now)
             .await
