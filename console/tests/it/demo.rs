@@ -1,7 +1,9 @@
 //! `amzigo serve --demo`: the link works once, and only where nothing but a demo can be reached.
 
-use crate::amzigo::{Amzigo, Serving, answer};
 use console::auth::Role;
+use runtime::env::{Environment, ProcessEnvironment};
+
+use crate::amzigo::{Amzigo, Serving, answer};
 
 /// The path of the link that a console has printed.
 fn link(console: &Serving) -> String {
@@ -62,7 +64,7 @@ async fn a_console_that_could_reach_amazon_or_other_people_is_refused() {
     let refused = |settings: &[(&str, &str)], why: &str| {
         let mut command = amzigo.command(&["serve", "--demo", "--listen", "127.0.0.1:0"]);
         command.env("SP_API_ENDPOINT", "http://127.0.0.1:9").env("LWA_ENDPOINT", "http://127.0.0.1:9/token");
-        command.env("REDIS_URL", std::env::var("REDIS_URL").expect("tests have Redis"));
+        command.env("REDIS_URL", ProcessEnvironment.get("REDIS_URL").expect("tests have Redis"));
         command.env("AMZIGO_PREFIX", "refused").envs(settings.iter().copied());
         let answer = answer(command.output().expect("the binary starts"));
         assert!(answer.error(3).contains(why), "{settings:?}: {}", answer.err);

@@ -18,7 +18,10 @@ use console::{
     routes::Route,
 };
 use futures::{StreamExt, stream};
-use runtime::{clock::SystemClock, testing::TestRedis};
+use runtime::{
+    clock::{Clock, SystemClock},
+    testing::TestRedis,
+};
 
 use crate::amzigo::{Amzigo, Serving};
 
@@ -210,7 +213,7 @@ async fn open_sessions(amzigo: &Amzigo, cells: &[Cell]) {
         stepped_up_at: Vec<Option<DateTime<Utc>>>,
         revoked_at: Vec<Option<DateTime<Utc>>>,
     }
-    let now = Utc::now();
+    let now = SystemClock.now();
     let minute = TimeDelta::minutes(1);
     let mut columns = Columns::default();
     for (n, cell) in cells.iter().enumerate() {

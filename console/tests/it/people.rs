@@ -2,8 +2,9 @@
 
 use std::process::Stdio;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use console::auth::{Role, Roles, Token, session, staff};
+use runtime::clock::{Clock, SystemClock};
 
 use crate::amzigo::{Amzigo, Serving};
 
@@ -12,16 +13,16 @@ impl Amzigo {
     async fn person(&self, name: &str, roles: &[Role]) -> (staff::StaffId, Token) {
         let mut connection = self.database.pool.acquire().await.expect("Postgres answers");
         let roles = Roles::new(roles).expect("they go together");
-        let id = staff::add(&mut connection, name, &roles, Utc::now()).await.expect("the name is new");
+        let id = staff::add(&mut connection, name, &roles, SystemClock.now()).await.expect("the name is new");
         let session =
-            session::open(&mut connection, id, "a browser", true, Utc::now()).await.expect("it opens");
+            session::open(&mut connection, id, "a browser", true, SystemClock.now()).await.expect("it opens");
         (id, session)
     }
 
     /// Whether a session opens anything.
     async fn is_open(&self, token: &Token) -> bool {
         let mut connection = self.database.pool.acquire().await.expect("Postgres answers");
-        session::find(&mut connection, token, Utc::now()).await.expect("it can be read").is_some()
+        session::find(&mut connection, token, SystemClock.now()).await.expect("it can be read").is_some()
     }
 
     fn staff(&self, arguments: &[&str], actor: &str) -> crate::amzigo::Answer {
@@ -59,7 +60,8 @@ async fn an_admin_changes_roles_and_disables_and_sessions_end_at_once() {
     assert_eq!(console.post(&roles, &together).await.status, 409, "they have them already");
 
     let mut connection = amzigo.database.pool.acquire().await.expect("Postgres answers");
-    let again = session::open(&mut connection, bob, "another", true, Utc::now()).await.expect("it opens");
+    let again =
+        session::open(&mut connection, bob, "another", true, SystemClock.now()).await.expect("it opens");
     assert!(amzigo.is_open(&again).await);
     let disable = format!("/people/{bob}/disable");
     assert_eq!(console.post(&disable, &[("reason", "has left")]).await.status, 303);
@@ -120,7 +122,7 @@ async fn who_was_not_looked_at_for_long_is_shown_until_somebody_confirms() {
     let mut connection = amzigo.database.pool.acquire().await.expect("Postgres answers");
     let viewer = Roles::new(&[Role::Viewer]).expect("one role");
     for (name, days) in [("old", 91), ("new", 89)] {
-        let invited = Utc::now() - TimeDelta::days(days);
+        let invited = SystemClock.now() - TimeDelta::days(days);
         staff::add(&mut connection, name, &viewer, invited).await.expect("the name is new");
     }
     let due = || {
@@ -149,8 +151,10 @@ async fn everybody_sees_and_ends_their_own_sessions_and_no_others() {
     let mut console = Serving::start(&amzigo).await;
     let (bob, first) = amzigo.person("bob", &[Role::Operator]).await;
     let mut connection = amzigo.database.pool.acquire().await.expect("Postgres answers");
-    let second = session::open(&mut connection, bob, "the phone", true, Utc::now()).await.expect("it opens");
-    let third = session::open(&mut connection, bob, "the laptop", true, Utc::now()).await.expect("it opens");
+    let second =
+        session::open(&mut connection, bob, "the phone", true, SystemClock.now()).await.expect("it opens");
+    let third =
+        session::open(&mut connection, bob, "the laptop", true, SystemClock.now()).await.expect("it opens");
     let (_, eves) = amzigo.person("eve", &[Role::Operator]).await;
     console.ask_in(&first);
     let page = console.get("/account").await.text;
