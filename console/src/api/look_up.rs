@@ -11,7 +11,7 @@ use axum::{
     },
 };
 use futures::Stream;
-use queue::{BatchId, JobId, act::Via, cancel::CancelError};
+use queue::{BatchId, JobId, cancel::CancelError};
 use runtime::ids::Uuid;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
