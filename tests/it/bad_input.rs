@@ -4,7 +4,7 @@
 use std::process::Output;
 
 use sandbox::PLANTED;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::scene::Scene;
 
@@ -52,33 +52,19 @@ async fn the_command_line_refuses_what_no_worker_could_run() -> anyhow::Result<(
     scene.end([]).await
 }
 
-/// Puts a job into the ledger and the outbox as a program with its own SQL would.
-async fn insert(scene: &Scene, kind: &str, payload: &Value) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar(
-        "with born as (
-            insert into jobs (id, kind, queue, group_name, payload, cause, created_at, touched_at, due_at)
-            values (gen_random_uuid(), $1, 'sync', 'somebody', $2, 'sql', now(), now(), now()) returning id
-        ) insert into outbox (job_id) select id from born returning job_id::text",
-    )
-    .bind(kind)
-    .bind(payload)
-    .fetch_one(&scene.system.pool)
-    .await
-}
-
 #[tokio::test]
 async fn a_job_that_cannot_run_is_a_dead_letter_with_its_reason() -> anyhow::Result<()> {
     let mut scene = Scene::with("dead_letters", 1, 0).await?;
     let scheduler = scene.system.scheduler()?;
     let worker = scene.system.worker()?;
 
-    let too_large = insert(&scene, "sync_orders", &json!({ "note": "x".repeat(70_000) })).await;
+    let too_large = scene.insert("sync_orders", &json!({ "note": "x".repeat(70_000) })).await;
     let constraint = too_large.expect_err("the ledger takes no such payload");
     assert!(constraint.to_string().contains("payload_is_small"), "{constraint}");
 
-    let unknown_kind = insert(&scene, "polish_the_silver", &json!({})).await?;
-    let unreadable = insert(&scene, "sync_orders", &json!({ "seller": PLANTED[0] })).await?;
-    let nobody = insert(&scene, "sync_orders", &json!({ "seller": uuid::Uuid::new_v4() })).await?;
+    let unknown_kind = scene.insert("polish_the_silver", &json!({})).await?;
+    let unreadable = scene.insert("sync_orders", &json!({ "seller": PLANTED[0] })).await?;
+    let nobody = scene.insert("sync_orders", &json!({ "seller": uuid::Uuid::new_v4() })).await?;
     scene.until_job(&unreadable, "dead").await?;
     let (_, error) = scene.job(&unreadable).await?;
     let error = error.unwrap_or_default();
@@ -108,8 +94,8 @@ async fn a_person_requeues_or_discards_a_dead_letter_and_says_why() -> anyhow::R
     let mut scene = Scene::with("requeue_and_discard", 1, 0).await?;
     let scheduler = scene.system.scheduler()?;
     let worker = scene.system.worker()?;
-    let requeued = insert(&scene, "sync_orders", &json!({})).await?;
-    let discarded = insert(&scene, "sync_orders", &json!({})).await?;
+    let requeued = scene.insert("sync_orders", &json!({})).await?;
+    let discarded = scene.insert("sync_orders", &json!({})).await?;
     for id in [&requeued, &discarded] {
         scene.until_job(id, "dead").await?;
     }

@@ -17,6 +17,7 @@ use runtime::{
     testing::TestDatabase,
 };
 use sandbox::{Fault, FaultScript, Operation, Region, Seed, Seeded};
+use serde_json::Value;
 use tests::{
     ledger,
     process::Process,
@@ -119,6 +120,20 @@ impl Scene {
             let calls = self.system.amazon.summary().await?.calls;
             Ok(calls.get(&operation).copied().unwrap_or_default() >= least)
         })
+        .await
+    }
+
+    /// Puts a job into the ledger and the outbox as a program with its own SQL would, unchecked.
+    pub(crate) async fn insert(&self, kind: &str, payload: &Value) -> Result<String, sqlx::Error> {
+        sqlx::query_scalar(
+            "with born as (
+                insert into jobs (id, kind, queue, group_name, payload, cause, created_at, touched_at, due_at)
+                values (gen_random_uuid(), $1, 'sync', 'somebody', $2, 'sql', now(), now(), now()) returning id
+            ) insert into outbox (job_id) select id from born returning job_id::text",
+        )
+        .bind(kind)
+        .bind(payload)
+        .fetch_one(&self.system.pool)
         .await
     }
 
