@@ -11,6 +11,7 @@ mod enqueue;
 mod gate;
 mod holders;
 mod job;
+mod job_request;
 mod kinds;
 mod listener;
 mod look_up;

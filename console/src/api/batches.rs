@@ -21,8 +21,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api,
     body::{self, BulkBody, IdInPath, JsonBody, Parameters},
-    enqueue::{self, BulkAnswer, BulkRequest, FollowUpRequest},
+    enqueue::{self, BulkAnswer, BulkRequest},
     holders::Holder,
+    job_request::{self, FollowUpRequest},
     problem::{Problem, ProblemBody, Sort},
 };
 use crate::{auth::api_key::Scope, ops::batches};
@@ -282,7 +283,7 @@ fn follow_up(holder: &Holder, asked: Value, now: DateTime<Utc>) -> Result<queue:
     }
     let below = |problem: Problem| problem.with_pointers_below("/follow_up");
     let asked = body::from_value::<FollowUpRequest>(asked).map_err(below)?;
-    let job = enqueue::prepare(holder, asked.into(), None, None, now).map_err(below)?;
+    let job = job_request::prepare(holder, asked.into(), None, None, now).map_err(below)?;
     // What enqueues it is the end of the batch, whoever sealed it.
     Ok(queue::outbox::NewJob { cause: queue::outbox::Cause::Batch, ..job })
 }

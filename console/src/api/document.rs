@@ -65,12 +65,17 @@ pub(super) fn whole(document: openapi::OpenApi) -> Value {
         }
     }
     let kinds: Value = CATALOG.iter().map(|kind| kind.name).collect();
-    let payloads: Vec<_> = CATALOG.iter().map(|kind| without_dialect(kind.schema().clone())).collect();
+    let jobs: Vec<_> = CATALOG
+        .iter()
+        .map(|kind| {
+            let payload = without_dialect(kind.schema().clone());
+            json!({ "properties": { "kind": { "const": kind.name }, "payload": payload } })
+        })
+        .collect();
     let schemas = &mut whole["components"]["schemas"];
     for request in ["JobRequest", "FollowUpRequest"] {
-        let fields = &mut schemas[request]["properties"];
-        fields["kind"]["enum"] = kinds.clone();
-        fields["payload"]["anyOf"] = payloads.clone().into();
+        schemas[request]["properties"]["kind"]["enum"] = kinds.clone();
+        schemas[request]["anyOf"] = jobs.clone().into();
     }
     // Anything may stand there: what is no job is refused for itself.
     let items = &mut schemas["BulkRequest"]["properties"]["jobs"]["items"];
@@ -79,7 +84,8 @@ pub(super) fn whole(document: openapi::OpenApi) -> Value {
 }
 
 fn parameters(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
-    operation["parameters"].as_array_mut().into_iter().flatten()
+    // By index it would be made where there is none.
+    operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// A parameter is there or not; it cannot be null.

@@ -330,6 +330,39 @@ async fn first_look(
     }
 }
 
+/// What happened to a job.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum JobEventName {
+    /// Its state has changed, or is told first.
+    State,
+    /// Its run has come further.
+    Progress,
+    /// It has ended; nothing follows.
+    End,
+}
+
+impl JobEventName {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Progress => "progress",
+            Self::End => "end",
+        }
+    }
+}
+
+/// One server-sent event.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobEvent {
+    /// What happened.
+    pub event: JobEventName,
+    /// The job, as JSON.
+    #[schema(content_media_type = "application/json")]
+    pub data: String,
+}
+
 /// Follow a job until its end
 ///
 /// Server-sent events: `state` when its state has changed, `progress` when its run has come further, and `end` as the last
@@ -338,7 +371,7 @@ async fn first_look(
     get, path = "/v1/jobs/{id}/events", tag = "jobs", operation_id = "followJob",
     params(("id" = Uuid, Path, description = "The job's id.")),
     responses(
-        (status = 200, description = "Events until its end.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events until its end.", body = JobEvent, content_type = "text/event-stream"),
         (status = 404, description = "There is none that this key may see.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -380,11 +413,11 @@ fn told(following: Following) -> impl Stream<Item = Result<Event, Infallible>> {
         let job = following.next.take()?;
         let only_progress = following.told.as_ref().is_some_and(|before| before.state == job.state);
         let name = match (job.ended(), only_progress) {
-            (true, _) => "end",
-            (false, true) => "progress",
-            (false, false) => "state",
+            (true, _) => JobEventName::End,
+            (false, true) => JobEventName::Progress,
+            (false, false) => JobEventName::State,
         };
-        let event = Event::default().event(name).json_data(&*job).ok()?;
+        let event = Event::default().event(name.name()).json_data(&*job).ok()?;
         following.told = Some(job);
         Some((Ok(event), following))
     })

@@ -145,10 +145,7 @@ impl Problem {
 
     /// Fields of the body are not right.
     pub(super) fn fields(errors: Vec<FieldError>) -> Self {
-        let detail = match errors.as_slice() {
-            [one] => format!("{} {}; expected: {}.", one.pointer, one.detail, one.expected),
-            _ => "Several fields are not right; nothing was done.".to_owned(),
-        };
+        let detail = in_words(&errors);
         Self { errors, ..Self::new(Sort::Invalid, detail) }
     }
 
@@ -183,6 +180,9 @@ impl Problem {
         for error in &mut self.errors {
             error.pointer.insert_str(0, prefix);
         }
+        if self.sort == Sort::Invalid {
+            self.detail = in_words(&self.errors);
+        }
         self
     }
 
@@ -195,6 +195,17 @@ impl Problem {
             detail: self.detail.clone(),
             errors: self.errors.clone(),
         }
+    }
+}
+
+/// What is wrong with fields, in one sentence.
+fn in_words(errors: &[FieldError]) -> String {
+    match errors {
+        [FieldError { pointer, detail, expected }] => {
+            let field = if pointer.is_empty() { "The body" } else { pointer };
+            format!("{field} {detail}; expected: {expected}.")
+        }
+        _ => "Several fields are not right; nothing was done.".to_owned(),
     }
 }
 

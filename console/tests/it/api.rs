@@ -232,6 +232,7 @@ async fn the_document_names_every_operation_and_the_page_shows_it_offline() {
         let method = route.method.as_str().to_ascii_lowercase();
         let operation = &document["paths"][&route.path][&method];
         assert!(operation["responses"].is_object(), "{method} {} is not described", route.path);
+        assert!(operation.get("parameters").is_none_or(Value::is_array), "{method} {}", route.path);
         let needs_a_key = route.rule != console::api::Rule::Open;
         assert_eq!(operation["security"].is_array(), needs_a_key, "{method} {}", route.path);
     }
