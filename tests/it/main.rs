@@ -3,8 +3,8 @@
 mod allow_list;
 mod amazon_faults;
 mod bad_input;
-mod bulk;
 mod browser;
+mod bulk;
 mod canaries;
 mod chaos;
 mod contract;

@@ -62,7 +62,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
         let query = parts.uri.query().unwrap_or_default();
         let pairs = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(query.as_bytes()));
         serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
-            let name = error.path().iter().last().map(ToString::to_string).filter(|name| like_ours(name));
+            let name =
+                error.path().iter().next_back().map(ToString::to_string).filter(|name| like_ours(name));
             let wrong = describe(name.as_deref().unwrap_or_default(), &error.inner().to_string());
             let known = wrong.pointer.rsplit('/').next().unwrap_or_default();
             let name = if known.is_empty() { "the query" } else { known };
