@@ -160,15 +160,14 @@ pub async fn groups(
         select pattern_key as key, kind, pattern, letters as "letters!", last_hour as "last_hour!", groups as "groups!",
             first_at as "first_at!", last_at as "last_at!", job_id as "example: JobId", error
         from (
-            select pattern_key as key, sum(letters)::bigint as letters, sum(last_hour)::bigint as last_hour,
-                count(*) as groups, min(first_at) as first_at, max(last_at) as last_at
-            from (
-                select pattern_key, count(*) as letters, min(died_at) as first_at, max(died_at) as last_at,
-                    count(*) filter (where died_at > $2) as last_hour
-                from dead_letters group by pattern_key, group_name
-            ) as each_group
-            group by pattern_key order by 2 desc, 1 limit $1
+            select pattern_key as key, count(*) as letters, min(died_at) as first_at, max(died_at) as last_at,
+                count(*) filter (where died_at > $2) as last_hour
+            from dead_letters group by pattern_key order by 2 desc, 1 limit $1
         ) as alike
+        cross join lateral (
+            select count(*) as groups
+            from (select from dead_letters where pattern_key = alike.key group by group_name) as one_each
+        ) as apart
         cross join lateral (
             select pattern_key, kind, pattern, job_id, error from dead_letters
             where pattern_key = alike.key and died_at = last_at limit 1

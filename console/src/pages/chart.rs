@@ -2,8 +2,6 @@
 //!
 //! A picture has no text in it, so that it may be stretched to any width; what its lines mean stands around it.
 
-use std::fmt::Write;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
@@ -111,16 +109,15 @@ impl Chart<'_> {
 
     /// The numbers in a sentence.
     fn in_words(&self) -> String {
-        let mut words = format!("From {} to {} UTC.", clock(self.from), clock(self.at(self.points())));
+        let mut words = vec![format!("From {} to {} UTC.", clock(self.from), clock(self.at(self.points())))];
         for series in &self.series {
             let known: Vec<f64> = series.values.iter().flatten().copied().collect();
             let Some(last) = last_whole(&series.values) else { continue };
             let most = known.iter().copied().fold(0.0, f64::max);
             let (last, most) = (self.number(last), self.number(most));
-            // Writing to a string cannot fail.
-            let _ = write!(words, " {}: at last {last}, at most {most}{}.", series.name, self.unit);
+            words.push(format!("{}: at last {last}, at most {most}{}.", series.name, self.unit));
         }
-        words
+        words.join(" ")
     }
 }
 
@@ -189,7 +186,7 @@ fn bars(chart: &Chart<'_>, bounds: (f64, f64)) -> Vec<(String, &'static str)> {
     let mut below = vec![0.0; chart.points()];
     let mut paths = Vec::new();
     for series in &chart.series {
-        let mut path = String::new();
+        let mut path = Vec::new();
         for (point, value) in series.values.iter().enumerate() {
             let value = value.unwrap_or(0.0);
             if value <= 0.0 {
@@ -200,10 +197,10 @@ fn bars(chart: &Chart<'_>, bounds: (f64, f64)) -> Vec<(String, &'static str)> {
             let left = width.mul_add(as_number(point), width * 0.1);
             // What is there must be seen, however small.
             let tall = (from - to).max(1.0);
-            let _ = write!(path, "M{left:.1} {from:.1}v-{tall:.1}h{:.1}v{tall:.1}z", width * 0.8);
+            path.push(format!("M{left:.1} {from:.1}v-{tall:.1}h{:.1}v{tall:.1}z", width * 0.8));
             below[point] += value;
         }
-        paths.push((path, series.colour));
+        paths.push((path.concat(), series.colour));
     }
     paths
 }
@@ -211,7 +208,7 @@ fn bars(chart: &Chart<'_>, bounds: (f64, f64)) -> Vec<(String, &'static str)> {
 /// A path that stops where nothing is known.
 fn line(chart: &Chart<'_>, series: &Series<'_>, bounds: (f64, f64)) -> String {
     let width = WIDTH / as_number(chart.points().max(1));
-    let mut path = String::new();
+    let mut path = Vec::new();
     let mut drawing = false;
     for (point, value) in series.values.iter().enumerate() {
         let Some(value) = value else {
@@ -221,10 +218,10 @@ fn line(chart: &Chart<'_>, series: &Series<'_>, bounds: (f64, f64)) -> String {
         let x = width * as_number(point);
         let y = HEIGHT * (1.0 - chart.height(*value, bounds));
         // A step as wide as what it stands for: a single one is seen as well.
-        let _ = write!(path, "{}{x:.1} {y:.1}h{width:.1}", if drawing { 'L' } else { 'M' });
+        path.push(format!("{}{x:.1} {y:.1}h{width:.1}", if drawing { 'L' } else { 'M' }));
         drawing = true;
     }
-    path
+    path.concat()
 }
 
 /// At most a dozen rows, of the last points; longer charts leave points out.
@@ -270,15 +267,15 @@ pub(super) fn sparkline(values: &[i64], label: &str) -> Markup {
     let values: Vec<f64> = values.iter().map(|value| *value as f64).collect();
     let most = values.iter().copied().fold(0.0, f64::max);
     let width = 120.0 / as_number(values.len().max(1));
-    let mut path = String::new();
+    let mut path = Vec::new();
     for (point, value) in values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
         let tall = (value / most * 22.0).max(1.0);
-        let _ = write!(path, "M{:.1} 24v-{tall:.1}h{width:.1}v{tall:.1}z", width * as_number(point));
+        path.push(format!("M{:.1} 24v-{tall:.1}h{width:.1}v{tall:.1}z", width * as_number(point)));
     }
     html! {
         svg.spark role="img" viewBox="0 0 120 24" preserveAspectRatio="none" aria-label=(label) {
             path.grid d="M0 23.5H120" {}
-            @if most > 0.0 { path.bars.done d=(path) {} }
+            @if most > 0.0 { path.bars.done d=(path.concat()) {} }
         }
     }
 }

@@ -54,18 +54,18 @@ function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
   }
+  // Of several with the same key, the first is the first, and so on.
   const keyed = new Map();
   for (const child of old.childNodes) {
     const key = keyOf(child);
-    if (key && !keyed.has(key)) keyed.set(key, child);
+    if (key) keyed.set(key, [...(keyed.get(key) ?? []), child]);
   }
   let place = old.firstChild;
   for (const next of [...fresh.childNodes]) {
     const key = keyOf(next);
     let match = null;
     if (key) {
-      match = keyed.get(key) ?? null;
-      keyed.delete(key);
+      match = keyed.get(key)?.shift() ?? null;
     } else if (place && place.nodeName === next.nodeName && !keyOf(place)) {
       match = place;
     }
@@ -176,6 +176,7 @@ function stopListening() {
 
 function keepFresh() {
   if (!freshness || !freshness.textContent) return;
+  say("fresh");
   if (!document.querySelector("#live")) {
     setTimeout(askAgainAndAgain, EVERY_MS);
     return;

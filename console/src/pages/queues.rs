@@ -62,7 +62,11 @@ fn card(
             dl.numbers-of {
                 @for state in COUNTED {
                     div { dt { (state.name()) } dd {
-                        a data-state=(state.name()) href={ "/jobs?" (query(&[("queue", queue.name()), ("state", state.name())])) } { (counts.of(state)) }
+                        @if counts.of(state) == 0 {
+                            span.none { "0" }
+                        } @else {
+                            a data-state=(state.name()) href={ "/jobs?" (query(&[("queue", queue.name()), ("state", state.name())])) } { (counts.of(state)) }
+                        }
                     } }
                 }
                 div { dt { "oldest ready" } dd {

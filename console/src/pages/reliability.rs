@@ -41,9 +41,9 @@ fn came_back(week: &Reliability) -> Markup {
     html! {
         section {
             h2 { "How fast crashed work came back" }
-            @if week.lengths.is_empty() {
+            @if week.lengths.is_empty() && week.unknown == 0 {
                 p.empty { "No worker was lost while it ran something. Kill one (" code { "kill -9" } ") and look: its jobs run again within 15 seconds." }
-            } @else {
+            } @else if !week.lengths.is_empty() {
                 p { "From the lost worker's last sign of life to the job's next run: half within " strong { (at_most(50)) } ", 95 % within " strong { (at_most(95)) } ", all within " strong { (at_most(100)) } "." }
                 table.histogram {
                     caption.hidden { "Jobs by how long they were away" }

@@ -38,7 +38,7 @@ pub(super) async fn queue(
     Path((queue, change)): Path<(String, String)>,
     Acting { act, form }: Acting<Fields>,
 ) -> Result<Response, Problem> {
-    let queue: Queue = queue.parse().map_err(|error| Problem::NotFound(format!("{error}")))?;
+    let queue: Queue = queue.parse().map_err(Problem::NotFound)?;
     steer(&console, "/queues", queue, &Scope::Queue, wanted(&change, &form)?, &act).await
 }
 

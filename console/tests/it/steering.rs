@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use console::auth::Role;
 use queue::{
     WorkerId,
     lease::Rescued,
     recovery::{self, Overtaken},
 };
+use runtime::clock::{Clock, SystemClock};
 
 use crate::{
     amzigo::Serving,
@@ -80,7 +81,7 @@ async fn a_worker_is_shown_with_what_it_runs() {
     let id = deployment.ready(SELLER).await;
     let (worker, _) = deployment.begin().await;
     contains(&console.get("/workers").await.text, &[&worker.to_string(), &id.to_string(), "not known"]);
-    deployment.ledger().introduce(worker, QUEUE, 4, Utc::now()).await.expect("it is written");
+    deployment.ledger().introduce(worker, QUEUE, 4, SystemClock.now()).await.expect("it is written");
     let page = console.get("/workers").await.text;
     contains(&page, &["1 of 4", queue::workers::VERSION, "Nobody works on urgent, mail, heavy, upkeep."]);
 }
@@ -94,7 +95,7 @@ async fn work_that_came_back_and_what_was_delivered_twice_are_told() {
 
     let id = deployment.ready(SELLER).await;
     let (lost, fence) = deployment.begin().await;
-    let (next, now) = (WorkerId::new(), Utc::now());
+    let (next, now) = (WorkerId::new(), SystemClock.now());
     let pool = &deployment.amzigo.database.pool;
     let rescued = Rescued { worker: lost, jobs: 1, last_seen_at: now - TimeDelta::seconds(11) };
     recovery::note_lost(pool, QUEUE, &rescued, now).await.expect("it is noted");
