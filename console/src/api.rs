@@ -14,19 +14,23 @@ mod job;
 mod kinds;
 mod listener;
 mod look_up;
+mod payload;
 mod problem;
 mod routes;
 mod ticks;
 mod watcher;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{Router, middleware};
 use chrono::{DateTime, Utc};
 use runtime::shutdown::Shutdown;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 
 use self::{
@@ -112,8 +116,9 @@ pub fn declared() -> Vec<Route> {
 
 /// What it says about itself, in OpenAPI 3.1.
 #[must_use]
-pub fn document() -> OpenApi {
-    operations(None).split().1
+pub fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document::whole(operations(None).split().1));
+    &DOCUMENT
 }
 
 /// All operations, and the page that documents them.

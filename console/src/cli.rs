@@ -20,6 +20,7 @@ mod explain;
 mod freshness;
 mod jobs;
 mod keys;
+mod people;
 mod redis;
 mod run_now;
 mod schedules;

@@ -23,11 +23,15 @@ pub mod history;
 pub mod invite;
 pub mod jobs;
 pub mod keys;
+pub mod kinds;
 pub mod overview;
+pub mod people;
+pub mod reliability;
 pub mod run_now;
 pub mod schedules;
 pub mod search;
 pub mod sellers;
 pub mod story;
+pub mod workers;
 
 pub use queue::act::{self, Act, Via};

@@ -4,6 +4,7 @@
 //! anything but ids and what our own programs wrote, and all of it is escaped. Who may see and do what is said with each
 //! route in [`routes`].
 
+mod account;
 mod acting;
 mod amazon;
 mod assets;
@@ -21,14 +22,18 @@ mod history;
 mod invitation;
 mod job;
 mod keys;
+mod kinds;
 mod layout;
 mod list;
 mod live;
 mod overview;
 pub(crate) mod parts;
 mod passkey_form;
+mod people;
 mod problem;
+mod queues;
 mod recovery_codes;
+mod reliability;
 mod scan;
 mod schedules;
 mod second_factor;
@@ -36,7 +41,9 @@ mod seller;
 mod sellers;
 pub(crate) mod sign_in;
 mod signed_in;
+mod steering;
 pub(crate) mod step_up;
+mod workers;
 
 use axum::{Extension, Router, middleware};
 use runtime::health::Health;
@@ -58,6 +65,12 @@ fn routes(console: &Console) -> Routes {
     let routes = Routes::new(console.clone())
         .get("/", view, overview::page)
         .get("/live", view, live::stream)
+        .get("/queues", view, queues::page)
+        .post("/queues/{queue}/{change}", operate, steering::queue)
+        .get("/kinds", view, kinds::page)
+        .post("/kinds/{kind}/{change}", operate, steering::kind)
+        .get("/workers", view, workers::page)
+        .get("/reliability", view, reliability::page)
         .get("/jobs", view, list::page)
         .get("/jobs/{id}", view, job::page)
         .post("/jobs/{id}/requeue", operate, job::requeue)
@@ -91,6 +104,8 @@ fn routes(console: &Console) -> Routes {
     let routes = sign_in::add(routes);
     let routes = invitation::add(routes);
     let routes = factors::add(routes);
+    let routes = people::add(routes);
+    let routes = account::add(routes);
     demo::add(assets::add(routes), console)
 }
 

@@ -4,9 +4,11 @@
 
 pub mod authorisations;
 pub mod catalog;
+pub mod client;
 pub mod config;
 mod connected;
 pub mod context;
+pub mod door;
 pub mod keyring;
 pub mod kinds;
 pub mod newcomers;

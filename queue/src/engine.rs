@@ -189,6 +189,17 @@ impl Engine {
         }
     }
 
+    /// The workers on the list of a queue, each with its last sign of life, the one that was silent for longest first.
+    ///
+    /// # Errors
+    /// When Redis fails.
+    pub async fn workers(&self, queue: Queue) -> RedisResult<Vec<(WorkerId, DateTime<Utc>)>> {
+        match &self.side {
+            Side::Redis(side) => side.workers(queue).await,
+            Side::Memory(memory) => Ok(memory.with(queue, |state| state.workers_seen())),
+        }
+    }
+
     /// All that the lease of `worker` holds.
     ///
     /// # Errors

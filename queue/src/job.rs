@@ -21,7 +21,7 @@ use crate::{
     outbox::{Cause, NewJob},
     policy::{Policy, Queue},
     schedule::Schedule,
-    schema,
+    schema::{self, Misfit, PayloadSchema},
     signals::Signals,
     trace::TraceContext,
 };
@@ -38,6 +38,8 @@ pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
     const VERSION: u8 = 1;
     /// What it asks of the engine.
     const POLICY: Policy;
+    /// Whom its jobs are for.
+    const GROUP: Group;
     /// When it fires by itself.
     const SCHEDULE: Option<Schedule> = None;
 
@@ -45,9 +47,6 @@ pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
     type Context: Send + Sync + 'static;
     /// What a run reports; the ledger, the log line and the console show it.
     type Report: Serialize + Send;
-
-    /// Whom the job is for, usually a seller: groups of a queue take turns. 1 to 100 bytes.
-    fn group(&self) -> String;
 
     /// The budgets that a run will ask: a job with a deadline must begin earlier while they are empty.
     fn budgets(&self) -> Vec<Budget> {
@@ -71,6 +70,30 @@ pub trait Job: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static
     fn tick(connection: &mut PgConnection) -> impl Future<Output = Result<Vec<Self>, sqlx::Error>> + Send {
         let _ = connection;
         async { Ok(Vec::new()) }
+    }
+}
+
+/// Whom a job is for: groups of a queue take turns. 1 to 100 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Whom this field of the payload names, usually a seller.
+    Field(&'static str),
+    /// All jobs of the kind are for the same.
+    Fixed(&'static str),
+}
+
+impl Group {
+    /// The group of the job with this payload; empty, which the door refuses, where the payload does not name one.
+    #[must_use]
+    pub fn of(self, payload: &Value) -> String {
+        match self {
+            Self::Fixed(name) => name.to_owned(),
+            Self::Field(field) => match &payload[field] {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            },
+        }
     }
 }
 
@@ -111,8 +134,10 @@ pub enum PayloadError {
     DoesNotFit {
         /// The kind.
         kind: &'static str,
-        /// What the parser said; never the payload itself.
+        /// What is wrong and what would be right; never the payload itself.
         why: String,
+        /// The same by field, where the schema says it.
+        misfits: Vec<Misfit>,
     },
     /// The kind is no longer run.
     #[error("the kind `{kind}` was retired: its jobs are no longer run; the kinds are {known}")]
@@ -167,7 +192,10 @@ pub struct Kind<C> {
     pub policy: Policy,
     /// When it fires by itself.
     pub schedule: Option<Schedule>,
+    /// Whom its jobs are for.
+    pub group: Group,
     schema: LazyLock<Value>,
+    readable: LazyLock<Result<PayloadSchema, String>>,
     prepare: Prepare,
     execute: Execute<C>,
     budgets: BudgetsOf,
@@ -185,7 +213,9 @@ impl<C: Send + Sync + 'static> Kind<C> {
             version: J::VERSION,
             policy: J::POLICY,
             schedule: J::SCHEDULE,
+            group: J::GROUP,
             schema: LazyLock::new(schema::of::<J>),
+            readable: LazyLock::new(|| PayloadSchema::read(&schema::of::<J>())),
             prepare: |payload, cause| Ok(NewJob::of(&parse::<J>(payload)?, cause)),
             execute: |context, payload, run| {
                 Box::pin(async move {
@@ -209,6 +239,24 @@ impl<C: Send + Sync + 'static> Kind<C> {
     #[must_use]
     pub fn schema(&self) -> &Value {
         &self.schema
+    }
+
+    /// The same, as the door checks it; or what it says that nobody checks before the payload is read.
+    ///
+    /// # Errors
+    /// The text says what to do; `amzigo migrate` refuses such a kind.
+    pub fn payload_schema(&self) -> Result<&PayloadSchema, &str> {
+        self.readable.as_ref().map_err(String::as_str)
+    }
+
+    /// Checks a payload from outside and makes a job of it.
+    fn prepare(&self, payload: Value, cause: Cause) -> Result<NewJob, PayloadError> {
+        let misfits = self.payload_schema().map(|schema| schema.misfits(&payload)).unwrap_or_default();
+        if misfits.is_empty() {
+            return (self.prepare)(payload, cause);
+        }
+        let why = misfits.iter().map(|misfit| misfit.why.as_str()).collect::<Vec<_>>().join("; ");
+        Err(PayloadError::DoesNotFit { kind: self.name, why, misfits })
     }
 
     /// Runs a job of this kind once. The only caller is the worker.
@@ -244,12 +292,14 @@ fn lift<J: Job>(payload: Value, version: u8) -> Result<J, PayloadError> {
 fn parse<J: Job>(payload: Value) -> Result<J, PayloadError> {
     if !payload.is_object() {
         // Serde would take a list too, field by field.
-        return Err(PayloadError::DoesNotFit { kind: J::KIND, why: "it is not a JSON object".to_owned() });
+        let why = "it is not a JSON object".to_owned();
+        return Err(PayloadError::DoesNotFit { kind: J::KIND, why, misfits: Vec::new() });
     }
     serde_json::from_value(payload).map_err(|error| PayloadError::DoesNotFit {
         kind: J::KIND,
         // Serde quotes a value of the wrong type, and the value may be anything.
         why: without_quoted_values(&error.to_string()),
+        misfits: Vec::new(),
     })
 }
 
@@ -381,7 +431,7 @@ impl<C: Send + Sync + 'static> Catalog<C> {
     /// When there is no such kind, it is retired, or the payload does not fit it.
     pub fn prepare(&self, kind: &str, payload: Value, cause: Cause) -> Result<NewJob, PayloadError> {
         match self.get(kind) {
-            Some(known) => (known.prepare)(payload, cause),
+            Some(known) => known.prepare(payload, cause),
             None => Err(self.unknown(kind)),
         }
     }
@@ -457,12 +507,9 @@ mod tests {
         const KIND: &'static str = "count_stock";
         const SUMMARY: &'static str = "Counts.";
         const POLICY: Policy = Policy::sync().unique();
+        const GROUP: Group = Group::Field("seller");
         type Context = ();
         type Report = u32;
-
-        fn group(&self) -> String {
-            self.seller.to_string()
-        }
 
         async fn run(&self, (): &(), _: &Run) -> Outcome<u32> {
             Ok(self.seller + 1)
@@ -481,12 +528,9 @@ mod tests {
         const SUMMARY: &'static str = "Counts.";
         const VERSION: u8 = 3;
         const POLICY: Policy = Policy::sync();
+        const GROUP: Group = Group::Field("seller");
         type Context = ();
         type Report = u32;
-
-        fn group(&self) -> String {
-            self.seller.to_string()
-        }
 
         fn upgrade(version: u8, mut payload: Value) -> Result<Value, PayloadError> {
             match version {

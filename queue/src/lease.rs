@@ -190,6 +190,17 @@ impl RedisSide {
         Ok(gone == 1)
     }
 
+    pub(crate) async fn workers(&self, queue: Queue) -> RedisResult<Vec<(WorkerId, DateTime<Utc>)>> {
+        let found: Vec<(Vec<u8>, f64)> =
+            self.connection().zrange_withscores(self.keys(queue).workers(), 0, -1).await?;
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 fit a double exactly")]
+        let seen = |ends: f64| last_seen(ends as i64);
+        Ok(found
+            .into_iter()
+            .filter_map(|(id, ends)| Some((WorkerId(uuid::Uuid::from_slice(&id).ok()?), seen(ends))))
+            .collect())
+    }
+
     pub(crate) async fn held_by(&self, queue: Queue, worker: WorkerId) -> RedisResult<HashSet<JobId>> {
         let ids: Vec<Vec<u8>> = self.connection().hkeys(self.keys(queue).lease(worker)).await?;
         Ok(ids.iter().filter_map(|id| Envelope::id_of(id)).collect())

@@ -11,6 +11,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     Controls, JobId, KnownKinds, WorkerId,
     envelope::{self, Envelope},
@@ -189,6 +191,12 @@ impl MemoryQueue {
             self.workers.remove(&worker);
         }
         free
+    }
+
+    pub(crate) fn workers_seen(&self) -> Vec<(WorkerId, DateTime<Utc>)> {
+        let mut seen: Vec<_> = self.workers.iter().map(|(worker, end)| (*worker, last_seen(*end))).collect();
+        seen.sort_unstable_by_key(|(worker, at)| (*at, *worker));
+        seen
     }
 
     pub(crate) fn held_by(&self, worker: WorkerId) -> HashSet<JobId> {

@@ -44,6 +44,8 @@ pub enum Cause {
     Schedule,
     /// A person at a terminal.
     Cli,
+    /// A program in Rust, in a transaction of its own.
+    Rust,
     /// A person at a page of the console.
     Console,
     /// Another job.
@@ -60,6 +62,7 @@ impl Cause {
         match self {
             Self::Schedule => "schedule".into(),
             Self::Cli => "cli".into(),
+            Self::Rust => "rust".into(),
             Self::Console => "console".into(),
             Self::Job(_) => "job".into(),
             Self::Batch => "batch".into(),
@@ -70,7 +73,7 @@ impl Cause {
     const fn job(self) -> Option<JobId> {
         match self {
             Self::Job(id) => Some(id),
-            Self::Schedule | Self::Cli | Self::Console | Self::Batch | Self::Api(_) => None,
+            Self::Schedule | Self::Cli | Self::Rust | Self::Console | Self::Batch | Self::Api(_) => None,
         }
     }
 }
@@ -151,7 +154,7 @@ impl NewJob {
             unique_key: policy.unique.map(|_| format!("{}:{payload}", J::KIND)),
             unique: policy.unique.unwrap_or_default(),
             expires_after: policy.expires_after,
-            ..Self::raw(J::KIND, policy.queue, &job.group(), payload, cause)
+            ..Self::raw(J::KIND, policy.queue, &J::GROUP.of(&payload), payload, cause)
         }
     }
 

@@ -70,15 +70,15 @@ impl TestLedger {
 /// A whole system in memory: enqueue, run what is ready, let time pass.
 ///
 /// ```
-/// # use queue::{testing::TestEngine, Catalog, Kind, Job, Policy, Run, Outcome, Failure, State};
+/// # use queue::{testing::TestEngine, Catalog, Kind, Group, Job, Policy, Run, Outcome, Failure, State};
 /// # use serde::{Serialize, Deserialize};
 /// # #[derive(Serialize, Deserialize, schemars::JsonSchema)] struct CountStock { seller: u32 }
 /// # impl Job for CountStock {
 /// #     const KIND: &'static str = "count_stock";
 /// #     const SUMMARY: &'static str = "Counts.";
 /// #     const POLICY: Policy = Policy::sync();
+/// #     const GROUP: Group = Group::Field("seller");
 /// #     type Context = (); type Report = u32;
-/// #     fn group(&self) -> String { self.seller.to_string() }
 /// #     async fn run(&self, (): &(), run: &Run) -> Outcome<u32> {
 /// #         if run.attempt == 1 { Err(Failure::retry("the shelf was away")) } else { Ok(self.seller) }
 /// #     }

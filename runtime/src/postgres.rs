@@ -24,6 +24,12 @@ pub(crate) const SESSION: &str = "set lock_timeout = '10s'; set idle_in_transact
 /// The schema's history, from `migrations/`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
+/// The newest migration that this program knows: of two releases the newer one knows the later migration.
+#[must_use]
+pub fn newest_migration() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 /// Why Postgres could not be used.
 #[derive(Debug, Error)]
 pub enum PostgresError {

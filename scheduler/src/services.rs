@@ -4,6 +4,7 @@ pub mod batches;
 pub mod bulk;
 pub mod cron;
 pub mod expire;
+pub mod kinds;
 pub mod promote;
 pub mod prune;
 pub mod reconcile;
@@ -60,6 +61,7 @@ impl Services {
         tasks.spawn(repeat(bulk::Bulk::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(expire::Expire::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(unknown_kinds::UnknownKinds::new(self.clone()), term_ends.clone()));
+        tasks.spawn(repeat(kinds::Kinds::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(roll_up::RollUp::new(self.clone()), term_ends.clone()));
         tasks.spawn(repeat(prune::Prune::new(self.clone()), term_ends.clone()));
         Running { tasks }

@@ -4,6 +4,7 @@ mod allow_list;
 mod amazon_faults;
 mod bad_input;
 mod browser;
+mod bulk;
 mod canaries;
 mod chaos;
 mod contract;

@@ -15,12 +15,13 @@ use queue::{
 };
 use runtime::ids::Uuid;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
-    body::{BulkBody, IdInPath, JsonBody, Parameters},
-    enqueue::{self, BulkAnswer, BulkRequest, JobRequest},
+    body::{self, BulkBody, IdInPath, JsonBody, Parameters},
+    enqueue::{self, BulkAnswer, BulkRequest, FollowUpRequest},
     holders::Holder,
     problem::{Problem, ProblemBody, Sort},
 };
@@ -231,11 +232,10 @@ fn sealed() -> Problem {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SealRequest {
-    /// The job that follows when all have ended; nothing for none. Only `kind`, `payload`, `unique` and
-    /// `unique_for_seconds` may be said of it.
-    #[serde(default)]
-    #[schema(nullable = false)]
-    pub follow_up: Option<JobRequest>,
+    /// The job that follows when all have ended; nothing for none.
+    #[serde(default, deserialize_with = "body::present")]
+    #[schema(value_type = FollowUpRequest, required = false)]
+    pub follow_up: Option<Value>,
 }
 
 /// Seal a batch
@@ -275,28 +275,14 @@ pub(super) async fn seal(
     Ok(Json(progress.into()))
 }
 
-fn follow_up(
-    holder: &Holder,
-    asked: JobRequest,
-    now: DateTime<Utc>,
-) -> Result<queue::outbox::NewJob, Problem> {
+fn follow_up(holder: &Holder, asked: Value, now: DateTime<Utc>) -> Result<queue::outbox::NewJob, Problem> {
     if !holder.may(Scope::Enqueue) {
         let what = "To name a job that follows, the key needs the scope `enqueue` too.";
         return Err(Problem::new(Sort::NotInScope, what));
     }
-    let unwanted = [
-        ("/follow_up/delay_seconds", asked.delay_seconds.is_some()),
-        ("/follow_up/due_at", asked.due_at.is_some()),
-        ("/follow_up/deadline_at", asked.deadline_at.is_some()),
-        ("/follow_up/expires_at", asked.expires_at.is_some()),
-        ("/follow_up/batch", asked.batch.is_some()),
-        ("/follow_up/idempotency_key", asked.idempotency_key.is_some()),
-    ];
-    if let Some((pointer, _)) = unwanted.into_iter().find(|(_, given)| *given) {
-        return Err(Problem::field(pointer, "cannot be said of a job that follows", "nothing"));
-    }
-    let job = enqueue::prepare(holder, asked, None, None, now)
-        .map_err(|problem| problem.with_pointers_below("/follow_up"))?;
+    let below = |problem: Problem| problem.with_pointers_below("/follow_up");
+    let asked = body::from_value::<FollowUpRequest>(asked).map_err(below)?;
+    let job = enqueue::prepare(holder, asked.into(), None, None, now).map_err(below)?;
     // What enqueues it is the end of the batch, whoever sealed it.
     Ok(queue::outbox::NewJob { cause: queue::outbox::Cause::Batch, ..job })
 }

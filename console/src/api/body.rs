@@ -10,7 +10,10 @@ use axum::{
 };
 use futures::StreamExt;
 use runtime::ids::Uuid;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::problem::{FieldError, Problem, Sort};
 
@@ -140,6 +143,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let at = error.valid_up_to();
         Problem::new(Sort::NotUtf8, format!("The byte at position {at} does not belong into UTF-8."))
     })?;
+    // Serde would take a list too, field by field.
+    if text.trim_start().starts_with('[') {
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| refusal("", &error))?;
+        return Err(no_object());
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let read = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| refusal(&pointer(error.path()), error.inner()))?;
@@ -149,7 +157,21 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// Reads a piece of a body that was read before.
 pub(super) fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Problem> {
+    if !value.is_object() {
+        return Err(no_object());
+    }
     serde_path_to_error::deserialize(value).map_err(|error| refusal(&pointer(error.path()), error.inner()))
+}
+
+/// Reads a field that may be missing, but not null.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    field: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
+fn no_object() -> Problem {
+    Problem::field("", "has the wrong type", "a JSON object")
 }
 
 fn refusal(pointer: &str, error: &serde_json::Error) -> Problem {

@@ -7,6 +7,8 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
+use jobs::catalog::CATALOG;
+use serde_json::{Map, Value, json};
 use utoipa::{
     OpenApi,
     openapi::{
@@ -52,6 +54,50 @@ pub(super) fn empty() -> openapi::OpenApi {
     document
 }
 
+/// The document with all operations: a job is one of the catalog's kinds, with a payload as the kind's schema has it.
+pub(super) fn whole(document: openapi::OpenApi) -> Value {
+    // What was made from the code is JSON; the tests look at it.
+    let mut whole = serde_json::to_value(document).unwrap_or_default();
+    for operation in whole["paths"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        for parameter in operation.as_object_mut().into_iter().flat_map(Map::values_mut).flat_map(parameters)
+        {
+            never_null(&mut parameter["schema"]);
+        }
+    }
+    let kinds: Value = CATALOG.iter().map(|kind| kind.name).collect();
+    let payloads: Vec<_> = CATALOG.iter().map(|kind| without_dialect(kind.schema().clone())).collect();
+    let schemas = &mut whole["components"]["schemas"];
+    for request in ["JobRequest", "FollowUpRequest"] {
+        let fields = &mut schemas[request]["properties"];
+        fields["kind"]["enum"] = kinds.clone();
+        fields["payload"]["anyOf"] = payloads.clone().into();
+    }
+    // Anything may stand there: what is no job is refused for itself.
+    let items = &mut schemas["BulkRequest"]["properties"]["jobs"]["items"];
+    *items = json!({ "anyOf": [items.take(), {}] });
+    whole
+}
+
+fn parameters(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
+    operation["parameters"].as_array_mut().into_iter().flatten()
+}
+
+/// A parameter is there or not; it cannot be null.
+fn never_null(schema: &mut Value) {
+    if let Some(name) = schema["type"].as_array().and_then(|names| names.iter().find(|name| *name != "null"))
+    {
+        schema["type"] = name.clone();
+    }
+}
+
+/// The document says once which dialect its schemas are of.
+fn without_dialect(mut schema: Value) -> Value {
+    if let Some(fields) = schema.as_object_mut() {
+        fields.remove("$schema");
+    }
+    schema
+}
+
 /// The page that shows the document, with a policy that lets it do no more than it must: it sets styles from its script.
 pub(super) fn page<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let config = Config::from(PATH).validator_url("none").persist_authorization(false);
@@ -70,8 +116,8 @@ async fn policy(request: Request, next: Next) -> Response {
 /// The document
 #[utoipa::path(
     get, path = "/v1/openapi.json", tag = "kinds", operation_id = "getDocument",
-    responses((status = 200, description = "This document.", body = serde_json::Value)),
+    responses((status = 200, description = "This document.", body = Object)),
 )]
-pub(super) async fn json() -> Json<openapi::OpenApi> {
+pub(super) async fn json() -> Json<&'static Value> {
     Json(super::document())
 }

@@ -9,7 +9,7 @@ use axum::{
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::catalog::CATALOG;
 use queue::{
-    BatchId, TraceContext, Unique,
+    BatchId, Kind, TraceContext, Unique,
     job::PayloadError,
     outbox::{self, Cause, EnqueueError, MAX_PAYLOAD_BYTES, NewJob},
 };
@@ -23,6 +23,7 @@ use super::{
     body::{self, BulkBody, JsonBody},
     committer::{Became, CommitError},
     holders::Holder,
+    payload,
     problem::{Problem, ProblemBody, Sort},
 };
 use crate::ops::enqueue::{self, MAX_KEY_BYTES, Request};
@@ -48,38 +49,67 @@ pub(super) struct JobRequest {
     #[schema(value_type = Object, example = json!({"seller": "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10"}))]
     pub payload: Value,
     /// Run it so many seconds later. Not together with `due_at`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(minimum = 0, maximum = 31_536_000, nullable = false)]
     pub delay_seconds: Option<u32>,
     /// Not before this moment, at most a year ahead. Not together with `delay_seconds`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(nullable = false)]
     pub due_at: Option<DateTime<Utc>>,
     /// Must be done by this moment; ops are told when that gets tight.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(nullable = false)]
     pub deadline_at: Option<DateTime<Utc>>,
     /// Cancelled if no run has begun by this moment.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(nullable = false)]
     pub expires_at: Option<DateTime<Utc>>,
     /// Refuse a second job of this kind and payload for so long; the answer then names the first. Only for kinds that do
     /// not say so themselves (`unique` in GET /v1/kinds).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(nullable = false)]
     pub unique: Option<UniqueName>,
     /// The same, for so many seconds after it was enqueued. Not together with `unique`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(minimum = 1, maximum = 31_536_000, nullable = false)]
     pub unique_for_seconds: Option<u32>,
     /// The batch it joins, which must be open. Needs the scope `batches`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(nullable = false)]
     pub batch: Option<Uuid>,
     /// At most one job of this owner ever carries it. Of a single job, the header `Idempotency-Key` says the same.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(min_length = 1, max_length = 200, pattern = "^[\\x21-\\x7e]+$", nullable = false)]
     pub idempotency_key: Option<String>,
+}
+
+/// A job that follows a batch.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FollowUpRequest {
+    /// What sort of work; GET /v1/kinds lists them.
+    #[schema(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "plan_review_requests")]
+    pub kind: String,
+    /// Ids and choices, as the kind's JSON Schema has them.
+    #[schema(value_type = Object, example = json!({"seller": "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10"}))]
+    pub payload: Value,
+}
+
+impl From<FollowUpRequest> for JobRequest {
+    fn from(asked: FollowUpRequest) -> Self {
+        Self {
+            kind: asked.kind,
+            payload: asked.payload,
+            delay_seconds: None,
+            due_at: None,
+            deadline_at: None,
+            expires_at: None,
+            unique: None,
+            unique_for_seconds: None,
+            batch: None,
+            idempotency_key: None,
+        }
+    }
 }
 
 /// What became of one job.
@@ -331,7 +361,7 @@ pub(super) fn prepare(
         expires_at: asked.expires_at,
         trace,
     };
-    let mut job = enqueue::prepare(request, now).map_err(|error| not_prepared(&error))?;
+    let mut job = enqueue::prepare(request, now).map_err(|error| not_prepared(&error, &asked))?;
     job.idempotency_key = key.map(|key| holder.idempotency_key(key));
     job.batch = asked.batch.map(BatchId);
     make_unique(&mut job, &asked)?;
@@ -409,9 +439,9 @@ fn make_unique(job: &mut NewJob, asked: &JobRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn not_prepared(error: &enqueue::EnqueueError) -> Problem {
+fn not_prepared(error: &enqueue::EnqueueError, asked: &JobRequest) -> Problem {
     match error {
-        enqueue::EnqueueError::Payload(payload) => not_a_payload(payload),
+        enqueue::EnqueueError::Payload(payload) => not_a_payload(payload, asked),
         enqueue::EnqueueError::Door(door) => not_taken(door),
         enqueue::EnqueueError::IdempotencyKey { .. } => {
             Problem::field("/idempotency_key", "is not right", "1 to 200 visible ASCII characters")
@@ -422,7 +452,7 @@ fn not_prepared(error: &enqueue::EnqueueError) -> Problem {
     }
 }
 
-fn not_a_payload(error: &PayloadError) -> Problem {
+fn not_a_payload(error: &PayloadError, asked: &JobRequest) -> Problem {
     match error {
         PayloadError::UnknownKind { close, known, .. } => {
             let expected = match close {
@@ -435,7 +465,10 @@ fn not_a_payload(error: &PayloadError) -> Problem {
             Problem::field("/kind", "was retired: its jobs are no longer run", format!("one of {known}"))
         }
         // The words have what was sent hidden already.
-        PayloadError::DoesNotFit { why, .. } => Problem::fields(vec![body::describe("/payload", why)]),
+        PayloadError::DoesNotFit { why, .. } => {
+            let schema = CATALOG.get(&asked.kind).map(Kind::schema).unwrap_or(&Value::Null);
+            Problem::fields(payload::wrong_fields(schema, &asked.payload, why))
+        }
         PayloadError::TooOld { .. } | PayloadError::TooNew { .. } => {
             Problem::field("/payload", "is of another version", "the kind's current version")
         }

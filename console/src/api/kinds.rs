@@ -3,7 +3,9 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
+use queue::{Schedule, stepping::Stepper};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Api, holders::Holder, problem::Problem, ticks};
@@ -25,6 +27,9 @@ pub(super) struct KindAnswer {
     /// How long a second job of the same payload is refused: `while waiting`, `until done` or `for …`; null where one is
     /// not, and `unique` of a request may say so.
     pub unique: Option<String>,
+    /// What its payload must look like: a JSON Schema of draft 2020-12.
+    #[schema(value_type = Object)]
+    pub payload_schema: Value,
 }
 
 /// All kinds that the key may enqueue and see.
@@ -49,6 +54,7 @@ pub(super) async fn list(holder: Holder) -> Json<KindList> {
         version: kind.version,
         queue: kind.policy.queue.name().to_owned(),
         unique: kind.policy.unique.map(|unique| unique.to_string()),
+        payload_schema: kind.schema().clone(),
     });
     Json(KindList { kinds: kinds.collect() })
 }
@@ -68,6 +74,9 @@ pub(super) struct ScheduleAnswer {
     pub spread_seconds: u64,
     /// The tick that comes next; null before a scheduler has seen the schedule.
     pub next_fire_at: Option<DateTime<Utc>>,
+    /// It and those behind it, whether it is paused or not.
+    #[schema(max_items = 5)]
+    pub next_ticks: Vec<DateTime<Utc>>,
     /// The tick that was enqueued last.
     pub last_fire_at: Option<DateTime<Utc>>,
     /// Since when it does not fire; null while it does.
@@ -90,6 +99,7 @@ pub(super) struct ScheduleList {
     responses((status = 200, description = "The schedules.", body = ScheduleList)),
 )]
 pub(super) async fn schedules(State(api): State<Api>, holder: Holder) -> Result<Json<ScheduleList>, Problem> {
+    let now = api.now();
     let known = ticks::load(&mut *api.console.pool.acquire().await?).await?;
     let schedules = CATALOG.iter().filter(|kind| holder.may_see(kind.name)).filter_map(|kind| {
         let schedule = kind.schedule?;
@@ -100,9 +110,20 @@ pub(super) async fn schedules(State(api): State<Api>, holder: Holder) -> Result<
             time_zone: schedule.time_zone.to_owned(),
             spread_seconds: schedule.spread.as_secs(),
             next_fire_at: tick.map(|tick| tick.next_fire_at),
+            next_ticks: next_ticks(&schedule, tick.map(|tick| tick.next_fire_at), now),
             last_fire_at: tick.and_then(|tick| tick.last_fire_at),
             paused_at: tick.and_then(|tick| tick.paused_at),
         })
     });
     Ok(Json(ScheduleList { schedules: schedules.collect() }))
+}
+
+const NEXT: usize = 5;
+
+/// The ticks that come next: from the stored one on, else from now.
+fn next_ticks(schedule: &Schedule, stored: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    // The catalog's schedules can all be stepped; a test of theirs looks.
+    let Ok(stepper) = Stepper::new(schedule) else { return Vec::new() };
+    let first = stored.or_else(|| stepper.next_after(now));
+    std::iter::successors(first, |tick| stepper.next_after(*tick)).take(NEXT).collect()
 }

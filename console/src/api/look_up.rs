@@ -26,7 +26,7 @@ use super::{
     watcher::Seen,
 };
 use crate::ops::{
-    Act,
+    Act, Via,
     cancel::{self, Answer},
 };
 
@@ -73,7 +73,7 @@ pub(super) struct ListParameters {
     pub queue: Option<QueueName>,
     /// For this group, usually a seller's id.
     #[serde(default)]
-    #[param(min_length = 1, max_length = 100, nullable = false)]
+    #[param(min_length = 1, max_length = 100, pattern = "^[^\\x00]+$", nullable = false)]
     pub group: Option<String>,
     /// Of this batch.
     #[serde(default)]
@@ -120,15 +120,15 @@ pub(super) async fn list(
     if !(1..=MOST_ON_A_PAGE).contains(&most) {
         return Err(Problem::parameter("limit", "is out of its limits", "1 to 500"));
     }
-    let texts = [("kind", &asked.kind), ("group", &asked.group)];
-    for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
-        if text.is_empty() || text.contains('\0') {
-            return Err(Problem::parameter(
-                name,
-                "is not right",
-                "text of at least one character, without U+0000",
-            ));
-        }
+    if asked.kind.as_ref().is_some_and(|kind| !is_name(kind)) {
+        return Err(Problem::parameter("kind", "is not right", "the name of a kind, as sync_orders"));
+    }
+    if asked
+        .group
+        .as_ref()
+        .is_some_and(|group| !(1..=100).contains(&group.chars().count()) || group.contains('\0'))
+    {
+        return Err(Problem::parameter("group", "is not right", "1 to 100 characters, without U+0000"));
     }
     let kinds = match (asked.kind, &holder.key.kinds) {
         (Some(kind), _) if !holder.may_see(&kind) => {
@@ -151,6 +151,12 @@ pub(super) async fn list(
     jobs.truncate(usize::from(most));
     let next = jobs.last().filter(|_| more).map(|job| job.id);
     Ok(Json(JobPage { jobs, next }))
+}
+
+/// Whether a text could be a kind's name.
+fn is_name(text: &str) -> bool {
+    let ours = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'_';
+    text.len() <= 63 && text.starts_with(|first: char| first.is_ascii_lowercase()) && text.bytes().all(ours)
 }
 
 /// Why something is done.
@@ -203,7 +209,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<CancelledJob>, Problem> {
     let wrong =
         || Problem::field("/reason", "is not right", "1 to 1000 characters that say why, without U+0000");
-    let act = Act::new(&holder.actor(), &reason).map_err(|_| wrong())?;
+    let act = Act::new(&holder.actor(), &reason).map_err(|_| wrong())?.via(Via::Api);
     if reason.contains('\0') {
         return Err(wrong());
     }

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 pub(super) struct ProblemBody {
     /// Which sort, always the same text for the same sort.
     #[serde(rename = "type")]
-    #[schema(pattern = "^urn:amzigo:problem:[a-z-]+$", example = "urn:amzigo:problem:invalid")]
+    #[schema(pattern = "^urn:amzigo:problem:[a-z0-9-]+$", example = "urn:amzigo:problem:invalid")]
     pub sort: String,
     /// The sort, in words.
     pub title: String,

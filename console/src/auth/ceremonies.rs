@@ -63,7 +63,13 @@ pub async fn begin<T: Serialize>(
     now: DateTime<Utc>,
 ) -> Result<Token, CeremonyError> {
     let token = Token::new();
-    sqlx::query!("delete from ceremonies where expires_at < $1", now).execute(&mut *connection).await?;
+    sqlx::query!(
+        "delete from ceremonies where token_hash in
+             (select token_hash from ceremonies where expires_at < $1 limit 100 for update skip locked)",
+        now
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!(
         "insert into ceremonies (token_hash, purpose, staff_id, state, created_at, expires_at)
          values ($1, $2, $3, $4, $5, $6)",

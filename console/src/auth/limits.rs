@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
+use metrics::counter;
 
 use crate::console::Console;
 
@@ -63,7 +64,10 @@ fn count(limiter: &DefaultKeyedRateLimiter<IpAddr>, client: Client) -> Result<()
     if limiter.len() > MOST_ADDRESSES {
         limiter.retain_recent();
     }
-    limiter.check_key(&client.0).map_err(|not_until| not_until.wait_time_from(limiter.clock().now()))
+    limiter.check_key(&client.0).map_err(|not_until| {
+        counter!("sign_ins_limited_total").increment(1);
+        not_until.wait_time_from(limiter.clock().now())
+    })
 }
 
 /// Who asks, as far as limits go: an address, of IPv6 the network that one household has.

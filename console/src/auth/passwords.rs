@@ -33,12 +33,12 @@ const AMAZON: &str = "Amazon's data protection policy, 1.4";
 pub const RULES: [Rule; 5] = [
     Rule {
         says: "at least 15 characters",
-        source: "ASVS 5.0, 6.2.9 (Amazon asks for 12)",
+        source: "ASVS 5.0, 6.2.1 (Amazon asks for 12)",
         kept: |_, password| password.chars().count() >= LEAST,
     },
     Rule {
         says: "at most 200 characters",
-        source: "ours: a longer one only costs time",
+        source: "ours; ASVS 5.0, 6.2.9, asks that 64 are allowed",
         kept: |_, password| password.chars().count() <= LONGEST,
     },
     Rule {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::auth::{Permission, Roles, Token, staff::StaffId};
@@ -151,6 +152,52 @@ pub async fn still_good(
     .fetch_all(connection)
     .await?;
     Ok(good.into_iter().collect())
+}
+
+/// A session that somebody may ask in.
+#[derive(Debug, Clone, Serialize)]
+pub struct OpenSession {
+    /// Names it, and opens nothing.
+    pub id: SessionId,
+    /// Whose it is.
+    pub staff: StaffId,
+    /// Their name.
+    pub name: String,
+    /// Browser and system in a few words.
+    pub agent: String,
+    /// When it was opened.
+    pub created_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub last_seen_at: DateTime<Utc>,
+    /// Whether both factors were given.
+    pub complete: bool,
+}
+
+/// The sessions that are open now, of one person or of all, the last used first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    connection: &mut PgConnection,
+    staff: Option<StaffId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<OpenSession>, sqlx::Error> {
+    sqlx::query_as!(
+        OpenSession,
+        r#"
+        select s.id as "id: SessionId", s.staff_id as "staff: StaffId", staff.name, s.agent, s.created_at, s.last_seen_at,
+            s.second_factor_at is not null as "complete!"
+        from sessions s join staff on staff.id = s.staff_id
+        where ($1::uuid is null or s.staff_id = $1) and s.revoked_at is null and staff.disabled_at is null
+            and s.created_at > $2 and (s.last_seen_at > $3 or 'oncall' = any(staff.roles))
+        order by s.last_seen_at desc, s.id
+        "#,
+        staff.map(|staff| staff.0),
+        now - MOST_AGE,
+        now - MOST_IDLE,
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Ends a session. Ending it twice changes nothing.

@@ -23,7 +23,7 @@ use crate::{
         staff::{self, StaffId},
         tries::{self, Credential, Try},
     },
-    ops::Act,
+    ops::{Act, Via},
     origin::Origin,
 };
 
@@ -284,9 +284,10 @@ impl SignIn {
     }
 }
 
-/// A name as the table has it.
+/// A name as the table has it; nobody's where it can be nobody's, which is asked for all the same.
 fn handle(typed: &str) -> String {
-    typed.trim().to_lowercase()
+    let name = typed.trim().to_lowercase();
+    if staff::is_name(&name) { name } else { String::new() }
 }
 
 /// Uses a recovery code up, tells the audit log, and opens what guesses have locked.
@@ -316,7 +317,7 @@ pub(crate) async fn record(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     let act = Act::new(name, reason).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    act.record(connection, action, &staff.to_string(), now).await
+    act.via(Via::Console).record(connection, action, &staff.to_string(), now).await
 }
 
 /// Tells that somebody was signed in.

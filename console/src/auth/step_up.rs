@@ -46,7 +46,12 @@ impl SignIn {
     ) -> Result<(), SignInError> {
         let passkeys = self.passkeys.as_ref().ok_or(PasskeyError::Absent)?;
         let mut transaction = pool.begin().await?;
-        passkeys.finish_step_up(&mut transaction, person.staff, answer, now).await?;
+        if let Err(error) = passkeys.finish_step_up(&mut transaction, person.staff, answer, now).await {
+            // The ceremony is over, whatever came of it; a database that failed has nothing to commit.
+            transaction.commit().await?;
+            tracing::warn!(staff.id = %person.staff, factor = "passkey", "a step-up was refused");
+            return Err(error.into());
+        }
         session::step_up(&mut transaction, person.session, now).await?;
         transaction.commit().await?;
         Ok(())

@@ -51,7 +51,7 @@ pub(super) struct List {
     /// Only these, as dead.requeue; dead stands for all that begin so.
     #[arg(long)]
     action: Option<String>,
-    /// Only on this: a job's id, a queue, a member of staff.
+    /// Only on this: a job's id, a queue, the name of a member of staff.
     #[arg(long)]
     target: Option<String>,
     /// Only at this moment or later, as 2026-11-23T10:00:00Z.
@@ -93,7 +93,7 @@ impl List {
                     } else {
                         format!("{} CHANGED", entry.action)
                     }),
-                    answer::text(&answer::short(&entry.target, 60)),
+                    answer::text(&answer::short(act.person.as_deref().unwrap_or(&entry.target), 60)),
                     answer::text(&answer::short(&entry.reason, 100)),
                 ]);
             }

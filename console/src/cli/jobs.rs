@@ -18,6 +18,7 @@ use crate::ops::{
     explain::{self, Explained},
     jobs::{self, Filter, JobRecord, MAX_PAGE},
     search::{self, Search},
+    story::{self, Story},
 };
 
 /// List jobs, the last enqueued first; or ask about one, or cancel it.
@@ -167,7 +168,8 @@ pub(super) async fn show(id: JobId, answers: Answers) -> Result<(), Stop> {
         Ok(why) => (why, None),
         Err(unknown) => (Vec::new(), Some(unknown)),
     };
-    answers.give(&Shown { job, why, why_unknown }, describe)
+    let story = story::of(&mut connection, id).await?;
+    answers.give(&Shown { job, why, why_unknown, story }, describe)
 }
 
 /// A job, and what stands between it and its run.
@@ -179,6 +181,9 @@ struct Shown {
     why: Vec<Explained>,
     /// Why that cannot be told.
     why_unknown: Option<String>,
+    /// What caused it, what it caused, and what people did about it.
+    #[serde(flatten)]
+    story: Story,
 }
 
 /// Redis may be away or not set up here; the job is shown all the same.
@@ -191,7 +196,7 @@ async fn why(connection: &mut PgConnection, job: &JobRecord) -> Result<Vec<Expla
 }
 
 fn describe(shown: &Shown) -> String {
-    let Shown { job, why, why_unknown } = shown;
+    let Shown { job, why, why_unknown, story } = shown;
     let mut facts = answer::table(&["job", &job.id.to_string()]);
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -240,6 +245,15 @@ fn describe(shown: &Shown) -> String {
     fact("in outbox", job.in_outbox.then(|| "yes: Redis has not been told of it yet".to_owned()));
     fact("report", job.report.as_ref().map(ToString::to_string));
     fact("last error", job.last_error.clone());
+    for related in &story.follow {
+        fact("it caused", Some(format!("{} {} ({})", related.kind, related.id, related.state)));
+    }
+    for act in &story.acts {
+        fact(
+            "an act",
+            Some(format!("{} {} by {}: {}", answer::moment(act.at), act.action, act.actor, act.reason)),
+        );
+    }
     let mut shown = facts.trim_fmt();
     let escalations = outlook.map_or(&[][..], |deadline| &deadline.escalations);
     if !escalations.is_empty() {

@@ -8,11 +8,11 @@ use super::{
     answer::{self, Answers},
     database,
     stop::Stop,
+    why::Why,
 };
 use crate::{
     auth::api_key::{KeyId, KeyText, Scope},
     ops::{
-        Act,
         delay::Delay,
         keys::{self, KeyError, KeyLine, NewKey},
     },
@@ -98,23 +98,6 @@ pub(super) struct Revoke {
     id: KeyId,
     #[command(flatten)]
     why: Why,
-}
-
-/// Who does something to keys, and why.
-#[derive(Debug, Args)]
-struct Why {
-    /// Why, for the audit log.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Who you are, for the audit log.
-    #[arg(long = "as", value_name = "NAME", env = "USER", hide_env_values = true)]
-    actor: Option<String>,
-}
-
-impl Why {
-    fn act(&self) -> Result<Act, Stop> {
-        Act::new(self.actor.as_deref().unwrap_or_default(), &self.reason).map_err(Stop::usage)
-    }
 }
 
 impl Create {

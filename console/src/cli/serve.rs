@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use jobs::{config::KEYS, keyring::Keyring};
-
 use runtime::{
     clock::RedisClock,
     env::{Environment, ProcessEnvironment},
@@ -87,6 +86,9 @@ impl Serve {
         let origin = origin.unwrap_or_else(|| Origin::of_this_host(address));
         let mut hello =
             json!({ "address": address, "open": origin.ascii(), "api": format!("http://{api_address}") });
+        if keyring.is_none() {
+            tracing::warn!("AMZIGO_KEYS is not set: people sign in with passkeys only");
+        }
         let mut console =
             Console::new(pool, redis, Arc::new(clock), origin, keyring).map_err(anyhow::Error::from)?;
         if self.demo {

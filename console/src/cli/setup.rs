@@ -2,6 +2,7 @@
 
 use clap::Args;
 use jobs::{catalog::CATALOG, keyring::Keyring};
+use queue::kinds::{self, Written};
 use runtime::postgres::{self, PostgresError};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::{
     stop::Stop,
 };
 
-/// Bring the database's schema up to date; safe to repeat, and from several hosts at once.
+/// Bring the database's schema, and what SQL knows of the kinds, up to date; safe to repeat, and from several hosts at once.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  amzigo migrate")]
 pub(super) struct Migrate {}
@@ -26,9 +27,26 @@ impl Migrate {
             Err(error) => return Err(database::from_postgres(error)),
         };
         postgres::migrate(&pool).await.map_err(database::from_postgres)?;
-        answers.give(&json!({ "applied": missing }), |_| match missing {
-            0 => "The database was up to date.".to_owned(),
-            count => format!("Applied {count} migration(s); the database is up to date."),
+        let mut connection = pool.acquire().await?;
+        let written = kinds::write(&mut connection, &CATALOG, postgres::newest_migration()).await?;
+        let changed = match &written {
+            Written::Now { changed } => changed.clone(),
+            Written::ByANewer { .. } => Vec::new(),
+        };
+        answers.give(&json!({ "applied": missing, "kinds_changed": changed }), |_| {
+            let database = match missing {
+                0 => "The database was up to date.".to_owned(),
+                count => format!("Applied {count} migration(s); the database is up to date."),
+            };
+            match written {
+                Written::Now { changed } if changed.is_empty() => database,
+                Written::Now { changed } => {
+                    format!("{database}\nSQL now knows these kinds: {}.", changed.join(", "))
+                }
+                Written::ByANewer { .. } => format!(
+                    "{database}\nWhat SQL knows of the kinds was written by a newer release and left alone."
+                ),
+            }
         })
     }
 }

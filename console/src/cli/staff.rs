@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::{
     answer::{self, Answers},
-    database,
+    database, people,
     stop::Stop,
-    why,
+    why::Why,
 };
 use crate::{
     auth::{Role, Roles, invitations},
@@ -17,16 +17,19 @@ use crate::{
     origin::Origin,
 };
 
-/// Invite people.
+/// Who may use the console: invite people, change what they may do, end their sessions.
 #[derive(Debug, Subcommand)]
 pub(super) enum Staff {
     Invite(Invite),
+    #[command(flatten)]
+    People(people::People),
 }
 
 impl Staff {
     pub(super) async fn run(self, answers: Answers) -> Result<(), Stop> {
         match self {
             Self::Invite(invite) => invite.run(answers).await,
+            Self::People(people) => people.run(answers).await,
         }
     }
 }
@@ -46,17 +49,13 @@ pub(super) struct Invite {
     /// Where browsers find the console; without it AMZIGO_CONSOLE_ORIGIN holds.
     #[arg(long)]
     origin: Option<Origin>,
-    /// Why, for the audit log.
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-    /// Who you are, for the audit log.
-    #[arg(long = "as", value_name = "NAME", env = "USER", hide_env_values = true)]
-    actor: Option<String>,
+    #[command(flatten)]
+    why: Why,
 }
 
 impl Invite {
     async fn run(self, answers: Answers) -> Result<(), Stop> {
-        let act = why::act(self.actor.as_deref(), &self.reason)?;
+        let act = self.why.act()?;
         let roles = Roles::new(&self.roles).map_err(|error| Stop::usage(anyhow::anyhow!(error)))?;
         let origin = origin(self.origin, &ProcessEnvironment)?;
         let pool = database::migrated_pool().await?;

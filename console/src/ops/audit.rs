@@ -2,8 +2,11 @@
 //!
 //! Nothing here changes anything. [`Act::record`](crate::ops::Act::record) writes, the database chains.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use queue::JobId;
+use runtime::ids::Uuid;
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -19,7 +22,7 @@ pub struct Filter {
     pub actor: Option<String>,
     /// Called so, or beginning so: `dead` lets `dead.requeue` through.
     pub action: Option<String>,
-    /// On exactly this.
+    /// On this: an id, or the name of a member of staff.
     pub target: Option<String>,
     /// At this moment or later.
     pub since: Option<DateTime<Utc>>,
@@ -38,6 +41,9 @@ pub struct Listed {
     /// The job that it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
+    /// The name of the member of staff whom it was done to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// Up to `most` acts, the newest first.
@@ -49,26 +55,33 @@ pub async fn list(
     filter: &Filter,
     most: u16,
 ) -> Result<Vec<Listed>, sqlx::Error> {
+    let target = match &filter.target {
+        Some(target) => Some(id_of(connection, target).await?.unwrap_or_else(|| target.clone())),
+        None => None,
+    };
     let rows = sqlx::query!(
         r#"
         select position, audit_log.id, at, actor, via, action, target, reason, prev_hash, hash
         from audit_log join audit_chain on audit_id = audit_log.id
         where ($1::text is null or actor = $1) and ($2::text is null or action = $2 or starts_with(action, $2 || '.'))
-            and ($3::text is null or target = $3) and ($4::timestamptz is null or at >= $4)
+            and ($3::text is null or target = $3
+                or (left(target, 100) collate "C" >= $3 || ':' and left(target, 100) collate "C" < $3 || ';'))
+            and ($4::timestamptz is null or at >= $4)
             and ($5::bigint is null or audit_log.id < $5)
         order by audit_log.id desc limit $6
         "#,
         filter.actor,
         filter.action,
-        filter.target,
+        target,
         filter.since,
         filter.before,
         i64::from(most),
     )
     .fetch_all(&mut *connection)
     .await?;
-    let named: Vec<JobId> = rows.iter().filter_map(|row| row.target.parse().ok()).collect();
+    let named: Vec<Uuid> = rows.iter().filter_map(|row| leading_id(&row.target)).collect();
     let jobs = jobs_among(connection, &named).await?;
+    let people = people_among(connection, &named).await?;
     rows.into_iter()
         .map(|row| {
             let entry = Entry {
@@ -83,18 +96,41 @@ pub async fn list(
                 prev_hash: hash(row.prev_hash)?,
                 hash: hash(row.hash)?,
             };
-            let job = entry.target.parse().ok().filter(|id| jobs.contains(id));
-            Ok(Listed { intact: entry.is_intact(), job, entry })
+            let id = leading_id(&entry.target);
+            let job = id.map(JobId).filter(|id| jobs.contains(id));
+            let person = id.and_then(|id| people.get(&id).cloned());
+            Ok(Listed { intact: entry.is_intact(), job, person, entry })
         })
         .collect()
 }
 
+/// The id that a target is, or begins with.
+fn leading_id(target: &str) -> Option<Uuid> {
+    target.split(':').next().and_then(|id| id.parse().ok())
+}
+
+/// The id of a member of staff, as it stands in targets.
+async fn id_of(connection: &mut PgConnection, name: &str) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!(r#"select id::text as "id!" from staff where name = $1"#, name)
+        .fetch_optional(connection)
+        .await
+}
+
 /// Those of these ids that are a job's.
-async fn jobs_among(connection: &mut PgConnection, ids: &[JobId]) -> Result<Vec<JobId>, sqlx::Error> {
-    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-    sqlx::query_scalar!(r#"select id as "id: JobId" from jobs where id = any($1)"#, &ids)
+async fn jobs_among(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<JobId>, sqlx::Error> {
+    sqlx::query_scalar!(r#"select id as "id: JobId" from jobs where id = any($1)"#, ids)
         .fetch_all(connection)
         .await
+}
+
+/// The names of those of these ids that are a member of staff's.
+async fn people_among(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, String>, sqlx::Error> {
+    let people =
+        sqlx::query!("select id, name from staff where id = any($1)", ids).fetch_all(connection).await?;
+    Ok(people.into_iter().map(|person| (person.id, person.name)).collect())
 }
 
 /// The end of the chain; `None` while nobody has done anything.

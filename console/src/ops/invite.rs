@@ -56,7 +56,7 @@ pub async fn invite(
     act: &Act,
     now: DateTime<Utc>,
 ) -> Result<Invited, InviteError> {
-    if !is_name(name) {
+    if !staff::is_name(name) {
         return Err(InviteError::Name(name.to_owned()));
     }
     let known = sqlx::query!(
@@ -81,27 +81,4 @@ pub async fn invite(
     let token = invitations::make(connection, staff, now).await?;
     act.record(connection, "staff.invite", &staff.to_string(), now).await?;
     Ok(Invited { staff, token, expires_at: now + invitations::GOOD_FOR })
-}
-
-/// As the table wants it.
-fn is_name(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    (1..=40).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(fits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_what_the_table_takes() {
-        for good in ["ann", "ann.lee", "a-1_b", &"a".repeat(40)] {
-            assert!(is_name(good), "{good}");
-        }
-        for bad in ["", "Ann", "1a", ".a", "ann lee", "änn", &"a".repeat(41)] {
-            assert!(!is_name(bad), "{bad}");
-        }
-    }
 }

@@ -184,13 +184,19 @@ fn line(act: &Listed) -> Markup {
             td { (entry.via.as_deref().unwrap_or("not recorded")) }
             td { (entry.action) }
             td.target {
-                @match act.job {
-                    Some(job) => (parts::job_link(job)),
-                    None => (entry.target),
+                @match (act.job, &act.person) {
+                    (Some(job), _) => { (parts::job_link(job)) (more(&entry.target)) },
+                    (None, Some(person)) => { (person) (more(&entry.target)) },
+                    (None, None) => (entry.target),
                 }
             }
             td.why { (entry.reason) }
             td.number title=(entry.hash) { (entry.position) @if !act.intact { " changed" } }
         }
     }
+}
+
+/// What a target says behind the id that it begins with.
+fn more(target: &str) -> &str {
+    target.find(':').map_or("", |colon| &target[colon..])
 }

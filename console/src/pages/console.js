@@ -34,7 +34,7 @@ function showLocalTimes(root) {
 function readerIsBusy() {
   const focused = document.activeElement;
   const selection = document.getSelection();
-  if (document.querySelector("main details.act[open], dialog[open]")) return true;
+  if (document.querySelector("main details[open], main input:checked, dialog[open]")) return true;
   return (focused && focused.matches("input, select, textarea")) || (selection && !selection.isCollapsed);
 }
 

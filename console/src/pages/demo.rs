@@ -2,16 +2,14 @@
 
 use axum::{
     extract::{Path, State},
-    http::header,
-    response::{IntoResponse, Redirect, Response},
+    response::Response,
 };
-use axum_extra::extract::cookie::{Cookie, SameSite};
 
 use crate::{
     access::Rule,
-    auth::{Token, session},
+    auth::Token,
     console::Console,
-    pages::Problem,
+    pages::{Problem, signed_in},
     routes::Routes,
 };
 
@@ -36,12 +34,5 @@ async fn sign_in(State(console): State<Console>, Path(token): Path<String>) -> R
     let (Some(link), Some(token)) = (&console.demo, Token::read(&token)) else { return Err(used()) };
     let mut connection = console.pool.acquire().await?;
     let session = link.open(&mut connection, &token, AGENT, console.now()).await?.ok_or_else(used)?;
-    let cookie = Cookie::build((session::COOKIE, session.text()))
-        .path("/")
-        .secure(true)
-        .http_only(true)
-        .same_site(SameSite::Strict)
-        .build();
-    let header = [(header::SET_COOKIE, cookie.to_string())];
-    Ok((header, Redirect::to("/")).into_response())
+    Ok(signed_in::lead(&session, "/"))
 }

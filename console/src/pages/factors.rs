@@ -53,7 +53,6 @@ pub(super) fn add(routes: Routes) -> Routes {
 ///
 /// # Errors
 /// When the database fails.
-#[allow(dead_code, reason = "the account page shows it")]
 pub(super) async fn section(console: &Console, person: &Person) -> Result<Markup, sqlx::Error> {
     let factors = factors::of(&mut *console.pool.acquire().await?, person.staff).await?;
     let csrf = html! { input type="hidden" name="csrf" value=(person.csrf.text()); };

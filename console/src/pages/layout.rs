@@ -23,6 +23,7 @@ pub(super) enum Place {
     Audit,
     Keys,
     Reliability,
+    People,
     Nowhere,
 }
 
@@ -45,6 +46,7 @@ const ENTRIES: &[Entry] = &[
     Entry(Place::Reliability, "/reliability", "Reliability", Permission::View),
     Entry(Place::Audit, "/audit", "Audit", Permission::ReadAudit),
     Entry(Place::Keys, "/keys", "Keys", Permission::Administer),
+    Entry(Place::People, "/people", "People", Permission::Administer),
 ];
 
 /// Which letter leads to a page, after `g`.
@@ -127,7 +129,7 @@ pub(super) fn page(frame: &Frame<'_>, content: &Markup) -> Html<String> {
                     }
                     @if let Some(person) = frame.person {
                         button #help type="button" hidden aria-haspopup="dialog" { "Keys " kbd { "?" } }
-                        span.person { (person.name) }
+                        a.person href="/account" { (person.name) }
                         (sign_out(person))
                     }
                 }

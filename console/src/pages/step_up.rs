@@ -33,8 +33,16 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// The form that was sent, in its order.
 type Pairs = Vec<(String, String)>;
 
-/// Lets a request pass that brings a factor; else answers with the page that asks for one.
+/// Lets a request pass that brings a factor; else answers with the page that asks for one. In a demo, whoever came by its link
+/// and has enrolled nothing has nothing that could be asked for.
 pub(crate) async fn ask(console: &Console, person: &Person, request: Request) -> Result<Request, Response> {
+    let can = match Can::of(console, person).await {
+        Ok(can) => can,
+        Err(error) => return Err(Problem::Database(error).into_response()),
+    };
+    if console.demo.is_some() && !can.passkey && !can.code {
+        return Ok(request);
+    }
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -42,7 +50,7 @@ pub(crate) async fn ask(console: &Console, person: &Person, request: Request) ->
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     if request.method() == Method::GET {
         let fields = vec![("csrf".to_owned(), person.csrf.text()), ("to".to_owned(), path)];
-        return Err(page(console, person, "/step-up", &fields, None).await);
+        return Err(page(can, person, "/step-up", &fields, None));
     }
     if !is_form {
         return Err(Problem::StepUp.into_response());
@@ -57,16 +65,33 @@ pub(crate) async fn ask(console: &Console, person: &Person, request: Request) ->
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
             Ok(Request::from_parts(parts, Body::from(body)))
         }
-        None => Err(page(console, person, &path, &theirs, None).await),
+        None => Err(page(can, person, &path, &theirs, None)),
         Some(Err(SignInError::Refused)) => {
             let why = "The code was not accepted. It counts once: wait for the next one.";
-            Err(page(console, person, &path, &theirs, Some(why)).await)
+            Err(page(can, person, &path, &theirs, Some(why)))
         }
         Some(Err(SignInError::Passkey(error))) => {
             let why = format!("{}.", capital(&error.to_string()));
-            Err(page(console, person, &path, &theirs, Some(&why)).await)
+            Err(page(can, person, &path, &theirs, Some(&why)))
         }
         Some(Err(error)) => Err(Problem::from(error).into_response()),
+    }
+}
+
+/// What somebody can be asked for here.
+#[derive(Debug, Clone, Copy)]
+struct Can {
+    passkey: bool,
+    code: bool,
+}
+
+impl Can {
+    async fn of(console: &Console, person: &Person) -> Result<Self, sqlx::Error> {
+        let factors = factors::of(&mut *console.pool.acquire().await?, person.staff).await?;
+        Ok(Self {
+            passkey: !factors.passkeys.is_empty() && console.sign_in.passkeys.is_some(),
+            code: factors.authenticator_since.is_some() && console.sign_in.keyring.is_some(),
+        })
     }
 }
 
@@ -85,20 +110,8 @@ async fn accept(console: &Console, person: &Person, ours: &Pairs) -> Option<Resu
     Some(console.sign_in.code_again(&console.pool, person, &code, now).await)
 }
 
-async fn page(
-    console: &Console,
-    person: &Person,
-    action: &str,
-    fields: &Pairs,
-    wrong: Option<&str>,
-) -> Response {
-    let factors = async { factors::of(&mut *console.pool.acquire().await?, person.staff).await };
-    let factors = match factors.await {
-        Ok(factors) => factors,
-        Err(error) => return Problem::Database(error).into_response(),
-    };
-    let passkey = !factors.passkeys.is_empty() && console.sign_in.passkeys.is_some();
-    let code = factors.authenticator_since.is_some() && console.sign_in.keyring.is_some();
+fn page(can: Can, person: &Person, action: &str, fields: &Pairs, wrong: Option<&str>) -> Response {
+    let Can { passkey, code } = can;
     let content = html! {
         p { "This is dangerous, and it is more than ten minutes since you last proved who you are. Prove it again; then what you asked \
              for is done, as you filled it in." }

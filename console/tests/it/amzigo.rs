@@ -12,7 +12,10 @@ use console::auth::{
     staff,
 };
 use queue::JobId;
-use runtime::testing::{TestDatabase, TestRedis};
+use runtime::{
+    clock::{Clock, SystemClock},
+    testing::{TestDatabase, TestRedis},
+};
 use serde_json::{Value, json};
 
 /// A key ring of one, which protects nothing.
@@ -101,7 +104,7 @@ impl Amzigo {
     /// A session of somebody new with these roles, as a sign-in opens it.
     pub(crate) async fn session(&self, roles: &[Role], complete: bool) -> Token {
         let mut connection = self.database.pool.acquire().await.expect("Postgres answers");
-        let now = Utc::now();
+        let now = SystemClock.now();
         let name = format!("test-{}", JobId::new().to_string().replace('-', "").split_off(20));
         let staff = staff::add(&mut connection, &name, &Roles::new(roles).expect("they go together"), now)
             .await
@@ -273,6 +276,11 @@ impl Serving {
         self.session = Some(amzigo.session(roles, true).await);
     }
 
+    /// From here on asks in this session.
+    pub(crate) fn ask_in(&mut self, session: &Token) {
+        self.session = Some(session.clone());
+    }
+
     /// From here on asks in the session that this answer has opened.
     pub(crate) fn follow_session(&mut self, page: &Page) {
         let cookie = page.headers["set-cookie"].to_str().expect("text");
@@ -298,6 +306,15 @@ impl Serving {
     pub(crate) async fn get_as(&self, path: &str, host: &str) -> Page {
         let url = format!("http://{}{path}", self.address);
         self.send(self.http.get(url).header("host", host)).await
+    }
+
+    /// Opens a stream of events, as a browser does.
+    pub(crate) async fn stream(&self, path: &str) -> reqwest::Response {
+        let token = self.session.as_ref().map(Token::text).unwrap_or_default();
+        let request = self.http.get(format!("http://{}{path}", self.address));
+        let request =
+            request.header("accept", "text/event-stream").header("cookie", format!("{COOKIE}={token}"));
+        request.send().await.expect("it answers")
     }
 
     async fn send(&self, mut request: reqwest::RequestBuilder) -> Page {

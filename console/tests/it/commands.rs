@@ -132,7 +132,7 @@ async fn what_cannot_be_a_job_is_refused_with_its_own_error_and_code() {
     assert!(error.error(3).contains("an idempotency key has 1 to 200 bytes"), "{}", error.err);
 
     let error = amzigo.run(&["enqueue", "sync_orders"]);
-    assert!(error.error(3).contains("missing field `seller`"), "{}", error.err);
+    assert!(error.error(3).contains("`seller` is missing; it must be an id as 0193"), "{}", error.err);
 
     let error = amzigo.run(&["enqueue", "sync_orders", "--payload", seller, "--delay", "soon"]);
     assert!(error.error(2).contains("90s, 10m, 2h or 1d"), "{}", error.err);

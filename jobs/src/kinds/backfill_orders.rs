@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use queue::{Failure, Job, Outcome, Policy, Priority, Run, Schedule, limit::Budget, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Priority, Run, Schedule, limit::Budget, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -63,14 +63,11 @@ impl Job for BackfillOrders {
         .delays(Duration::from_secs(10), Duration::from_secs(1_800))
         .priority(Priority::Low)
         .unique();
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 * * * *").spread(minutes(60)));
 
     type Context = Context;
     type Report = Backfilled;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         vec![budget(self.seller, Operation::SearchOrders)]

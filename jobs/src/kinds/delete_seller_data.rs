@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, outbox::NewJob, policy::minutes, prune};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, outbox::NewJob, policy::minutes, prune};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,13 +63,10 @@ impl Job for DeleteSellerData {
         .max_attempts(60)
         .delays(Duration::from_secs(10), Duration::from_secs(3_600))
         .unique();
+    const GROUP: Group = Group::Field("seller");
 
     type Context = Context;
     type Report = Deleted;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Deleted> {
         let due_at = authorisations::deletion_at(self.ended_at);
@@ -122,7 +119,7 @@ impl DeleteSellerData {
             if !seller_data::to_be_deleted(&mut transaction, self.seller, self.ended_at).await? {
                 return Ok(deleted);
             }
-            let jobs = prune::prune_group(&mut transaction, &self.group(), &stay).await?;
+            let jobs = prune::prune_group(&mut transaction, &self.seller.to_string(), &stay).await?;
             transaction.commit().await?;
             deleted += jobs;
             if jobs < prune::MAX_PRUNED {

@@ -9,7 +9,7 @@
 
 use chrono::{DateTime, Utc};
 use queue::{
-    Failure, Job, Outcome, Policy, Priority, Run, cancel,
+    Failure, Group, Job, Outcome, Policy, Priority, Run, cancel,
     outbox::{self, NewJob},
     policy::minutes,
 };
@@ -51,13 +51,10 @@ impl Job for DisconnectSeller {
     const SUMMARY: &'static str =
         "Disconnects a seller: wipes its authorisation, cancels its jobs, has its data deleted in time.";
     const POLICY: Policy = Policy::sync().timeout(minutes(5)).priority(Priority::High).unique();
+    const GROUP: Group = Group::Field("seller");
 
     type Context = Context;
     type Report = Left;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Left> {
         let now = context.clock.now();
@@ -68,7 +65,7 @@ impl Job for DisconnectSeller {
                 Disconnected::ConnectedAgain => return Ok(skipped("the seller has connected again")),
                 Disconnected::Unknown => return Ok(skipped("there is no such seller")),
             };
-        let jobs_cancelled = cancel_jobs(&mut transaction, &self.group(), now).await?;
+        let jobs_cancelled = cancel_jobs(&mut transaction, &self.seller.to_string(), now).await?;
         let deletion = DeleteSellerData { seller: self.seller, ended_at };
         let job = deletion.in_time(NewJob::caused_by(&deletion, run));
         let data_deleted_at = job.due_at;

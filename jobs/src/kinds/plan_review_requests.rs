@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, outbox, outbox::NewJob, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, Schedule, outbox, outbox::NewJob, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -58,14 +58,11 @@ impl Job for PlanReviewRequests {
         .max_attempts(20)
         .delays(Duration::from_secs(5), Duration::from_secs(1_800))
         .unique();
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 * * * *").spread(minutes(60)));
 
     type Context = Context;
     type Report = Planned;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Planned> {
         let mut report = Planned::default();

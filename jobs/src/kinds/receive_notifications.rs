@@ -11,7 +11,7 @@ use std::{collections::HashMap, time::Duration};
 
 use chrono::TimeDelta;
 use queue::{
-    Failure, Job, Outcome, Policy, Run, Schedule, hurry,
+    Failure, Group, Job, Outcome, Policy, Run, Schedule, hurry,
     outbox::{self, NewJob},
     policy::minutes,
 };
@@ -66,14 +66,11 @@ impl Job for ReceiveNotifications {
         .max_attempts(60)
         .delays(Duration::from_secs(10), Duration::from_secs(1_800))
         .unique();
+    const GROUP: Group = Group::Fixed("notices");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("* * * * *").skip_missed());
 
     type Context = Context;
     type Report = Taken;
-
-    fn group(&self) -> String {
-        "notices".to_owned()
-    }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Taken> {
         let queue = match &context.notices {

@@ -8,7 +8,7 @@
 //! In dead letters: deploy/runbooks/send_review_request.md.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, limit::Budget, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, limit::Budget, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -60,13 +60,10 @@ impl Job for SendReviewRequest {
         .timeout(minutes(5))
         // Some wait for the budget's next call in their runs, the others in their lane.
         .max_running_per_group(4);
+    const GROUP: Group = Group::Field("seller");
 
     type Context = Context;
     type Report = Requested;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         [Operation::GetSolicitationActions, Operation::RequestReview]

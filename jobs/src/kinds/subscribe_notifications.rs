@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, Schedule, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -62,14 +62,11 @@ impl Job for SubscribeNotifications {
         .max_attempts(20)
         .delays(Duration::from_secs(10), Duration::from_secs(3_600))
         .unique();
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
 
     type Context = Context;
     type Report = Subscribed;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Subscribed> {
         let mut subscribed = Subscribed::default();

@@ -10,7 +10,7 @@
 //! In dead letters: deploy/runbooks/sync_inventory.md.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, JobId, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
+use queue::{Failure, Group, Job, JobId, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -69,14 +69,11 @@ impl Job for SyncInventory {
     const KIND: &'static str = "sync_inventory";
     const SUMMARY: &'static str = "Copies what Amazon has in store for a seller, by marketplace and SKU.";
     const POLICY: Policy = AMAZONS.timeout(minutes(10));
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/30 * * * *").spread(minutes(30)));
 
     type Context = Context;
     type Report = StockSynced;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         vec![budget(self.seller, Operation::GetInventorySummaries)]

@@ -13,7 +13,7 @@
 //! In dead letters: deploy/runbooks/sync_listings.md.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, Transaction};
@@ -77,14 +77,11 @@ impl Job for SyncListings {
     const KIND: &'static str = "sync_listings";
     const SUMMARY: &'static str = "Copies a seller's listings with what Amazon finds wrong with them, and the sales ranks of their products.";
     const POLICY: Policy = AMAZONS.timeout(minutes(10));
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 */6 * * *").spread(minutes(6 * 60)));
 
     type Context = Context;
     type Report = ListingsSynced;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         let operations = [Operation::SearchListingsItems, Operation::SearchCatalogItems];

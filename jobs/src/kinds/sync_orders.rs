@@ -8,7 +8,9 @@
 //! In dead letters: deploy/runbooks/sync_orders.md.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::{Job, Outcome, Policy, Run, Schedule, Unique, limit::Budget, outbox::NewJob, policy::minutes};
+use queue::{
+    Group, Job, Outcome, Policy, Run, Schedule, Unique, limit::Budget, outbox::NewJob, policy::minutes,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -74,14 +76,11 @@ impl Job for SyncOrders {
         .timeout(minutes(10))
         // Two at once would fetch the same pages.
         .max_running_per_group(1);
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("*/15 * * * *").spread(minutes(15)));
 
     type Context = Context;
     type Report = Synced;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         vec![budget(self.seller, Operation::SearchOrders)]

@@ -9,7 +9,7 @@
 //! In dead letters: deploy/runbooks/sync_participations.md.
 
 use chrono::{DateTime, Utc};
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -52,14 +52,11 @@ impl Job for SyncParticipations {
     const SUMMARY: &'static str =
         "Copies in which marketplaces a seller sells, so that only those are synced.";
     const POLICY: Policy = AMAZONS.timeout(minutes(2));
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 1 * * *").spread(minutes(24 * 60)));
 
     type Context = Context;
     type Report = ParticipationsSynced;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         vec![budget(self.seller, Operation::GetMarketplaceParticipations)]

@@ -9,7 +9,7 @@
 //! after `createReport` asks only once.
 //! In dead letters: deploy/runbooks/sync_performance.md.
 
-use queue::{Failure, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, Schedule, limit::Budget, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -73,14 +73,11 @@ impl Job for SyncPerformance {
     const SUMMARY: &'static str =
         "Copies what a seller sold by day and by product, its account health and its feedback from Amazon.";
     const POLICY: Policy = AMAZONS.timeout(minutes(15));
+    const GROUP: Group = Group::Field("seller");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("0 4 * * *").spread(minutes(12 * 60)));
 
     type Context = Context;
     type Report = Performed;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         [

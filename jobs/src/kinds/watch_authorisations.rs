@@ -8,7 +8,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
-    Failure, Job, Outcome, Policy, Run, Schedule,
+    Failure, Group, Job, Outcome, Policy, Run, Schedule,
     outbox::{self, NewJob},
     policy::minutes,
 };
@@ -44,14 +44,11 @@ impl Job for WatchAuthorisations {
     const SUMMARY: &'static str =
         "Reminds sellers whose authorisation ends soon, and disconnects those that did not renew it in time.";
     const POLICY: Policy = Policy::upkeep().timeout(minutes(5)).max_attempts(20).unique();
+    const GROUP: Group = Group::Fixed("authorisations");
     const SCHEDULE: Option<Schedule> = Some(Schedule::cron("40 6 * * *"));
 
     type Context = Context;
     type Report = Watched;
-
-    fn group(&self) -> String {
-        "authorisations".to_owned()
-    }
 
     async fn run(&self, context: &Context, run: &Run) -> Outcome<Watched> {
         let now = context.clock.now();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use queue::{
-    Catalog, Controls, Failure, Job, Kind, Outcome, Policy, Priority, Queue, Run, State,
+    Catalog, Controls, Failure, Group, Job, Kind, Outcome, Policy, Priority, Queue, Run, State,
     job::Retired,
     outbox::{Cause, NewJob},
     testing::TestEngine,
@@ -35,12 +35,9 @@ impl Job for CountStock {
     const SUMMARY: &'static str = "Counts stock.";
     const POLICY: Policy =
         Policy::sync().max_attempts(3).delays(Duration::from_secs(10), Duration::from_secs(60));
+    const GROUP: Group = Group::Field("seller");
     type Context = Arc<Shelf>;
     type Report = u32;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     async fn run(&self, shelf: &Arc<Shelf>, run: &Run) -> Outcome<u32> {
         shelf.counted.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use queue::{
-    Job, Outcome, Policy, Run, TraceContext,
+    Group, Job, Outcome, Policy, Run, TraceContext,
     outbox::{Cause, NewJob},
 };
 use schemars::JsonSchema;
@@ -19,12 +19,9 @@ impl Job for CountShelves {
     const KIND: &'static str = "count_shelves";
     const SUMMARY: &'static str = "Counts.";
     const POLICY: Policy = Policy::sync();
+    const GROUP: Group = Group::Fixed("a");
     type Context = ();
     type Report = ();
-
-    fn group(&self) -> String {
-        "a".to_owned()
-    }
 
     async fn run(&self, (): &(), _: &Run) -> Outcome<()> {
         Ok(())

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
-    Catalog, Job, JobId, Kind, Outcome, Policy, Run, WorkerId,
+    Catalog, Group, Job, JobId, Kind, Outcome, Policy, Run, WorkerId,
     deadline::Level,
     escalations,
     ledger::{Begun, Settled},
@@ -35,12 +35,9 @@ impl Job for CountStock {
     const KIND: &'static str = "count_stock";
     const SUMMARY: &'static str = "Counts.";
     const POLICY: Policy = POLICY;
+    const GROUP: Group = Group::Field("seller");
     type Context = ();
     type Report = u32;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     fn budgets(&self) -> Vec<Budget> {
         if self.asks_a_budget { vec![count_budget()] } else { Vec::new() }

@@ -8,7 +8,10 @@ use super::{equal, read, refuse};
 fn declared() -> [(&'static str, &'static [Variable]); 5] {
     [
         ("Every process.", runtime::env::VARIABLES),
-        ("Workers, and the console's command line where it connects a seller.", jobs::config::VARIABLES),
+        (
+            "Workers, and the console: AMZIGO_KEYS for its authenticator apps, and all where it connects a seller.",
+            jobs::config::VARIABLES,
+        ),
         ("Workers.", worker::config::VARIABLES),
         ("Schedulers.", scheduler::config::VARIABLES),
         ("The console.", console::config::VARIABLES),

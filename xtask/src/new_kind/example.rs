@@ -6,7 +6,7 @@
 //! Does not promise: anything about a seller that is not connected.
 //! In dead letters: deploy/runbooks/<kind>.md.
 
-use queue::{Failure, Job, Outcome, Policy, Run, policy::minutes};
+use queue::{Failure, Group, Job, Outcome, Policy, Run, policy::minutes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,13 +27,10 @@ impl Job for CountMarketplaces {
     const KIND: &'static str = "count_marketplaces";
     const SUMMARY: &'static str = "Counts a seller's marketplaces.";
     const POLICY: Policy = Policy::sync().timeout(minutes(1)).max_attempts(5).unique();
+    const GROUP: Group = Group::Field("seller");
 
     type Context = Context;
     type Report = Counted;
-
-    fn group(&self) -> String {
-        self.seller.to_string()
-    }
 
     async fn run(&self, context: &Context, _: &Run) -> Outcome<Counted> {
         let seller = load_seller(context, self.seller).await?;

@@ -34,10 +34,10 @@ impl Source {
             Self::Batch
         } else if matches!(filter.state, Some(State::Dead)) || filter.pattern.is_some() {
             Self::Dead
-        } else if matches!(filter.state, Some(State::Ready | State::Delayed | State::Running)) {
-            Self::Unfinished
         } else if filter.group.is_some() {
             Self::Group
+        } else if matches!(filter.state, Some(State::Ready | State::Delayed | State::Running)) {
+            Self::Unfinished
         } else {
             Self::All
         }
@@ -139,7 +139,7 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, most: u16) -> 
             and ($9::text is null or $1 = 'dead')
             and ($13::timestamptz is null or created_at >= $13) and ($14::timestamptz is null or created_at < $14)
             and ($15::timestamptz is null or finished_at >= $15) and ($16::timestamptz is null or finished_at < $16)
-            and ($10::uuid is null or batch_id = $10) and ($17::text is null or cause = $17)
+            and ($10::uuid is null or batch_id = $10) and ($17::text is null or split_part(cause, ':', 1) = $17)
         order by id desc limit $18
         "#,
         source.name(),

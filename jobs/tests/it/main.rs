@@ -1,0 +1,5 @@
+//! The doors by which jobs come in, held to each other and to the payloads' types.
+
+mod doors;
+mod payload_schemas;
+mod payloads;
