@@ -250,6 +250,8 @@ begin
 end
 $$;
 
+comment on column jobs.cause is 'Which door: schedule, cli, console, rust, sql, job, batch, or api with the id of the key.';
+
 comment on function enqueue_job is 'Enqueues a job in the caller''s transaction: it exists when that commits. Answers with its id, and whether it is new; with the id of the one that is there, where one with the same idempotency key, or of a unique kind with the same payload, is. Refuses what does not fit, with a message that says what would.';
 
 revoke execute on function new_job_id, payload_moment, is_a_day, checked_payload, payload_text, stored_traceparent, enqueue_job from public;

@@ -6,7 +6,8 @@
 //!
 //! Fills a database of its own, asks every page that the router declares and every list of the API over loopback, one request
 //! after another, and prints one JSON object a line: the pages, the slowest last, then what was promised (95 of 100 requests
-//! within 100 ms, whatever page) and whether it was kept. `BENCH_KEEP=1` prints where the database is and leaves it.
+//! within 100 ms, whatever page) and whether it was kept. `BENCH_KEEP=1` prints where the database is, and `BENCH_DATABASE=URL`
+//! measures that one again.
 
 #[path = "pages/asked.rs"]
 mod asked;
@@ -37,9 +38,18 @@ async fn main() {
     };
     let amount = Amount::of(number("BENCH_JOBS", 1_000_000));
     let times = usize::try_from(number("BENCH_REQUESTS", 200)).expect("a count");
-    let (database, redis) = (TestDatabase::new().await, TestRedis::new().await);
+    let redis = TestRedis::new().await;
     let began = tokio::time::Instant::now();
-    filled::fill(&database.pool, amount, SystemClock.now()).await.expect("the rows fit");
+    let database = match ProcessEnvironment.get("BENCH_DATABASE") {
+        Some(url) => {
+            TestDatabase { pool: sqlx::PgPool::connect(&url).await.expect("the database is there"), url }
+        }
+        None => {
+            let database = TestDatabase::new().await;
+            filled::fill(&database.pool, amount, SystemClock.now()).await.expect("the rows fit");
+            database
+        }
+    };
     println!(
         "{}",
         json!({ "filled_in_s": began.elapsed().as_secs(), "jobs": amount.jobs, "dead": amount.dead, "waiting": amount.waiting })

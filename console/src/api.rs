@@ -17,7 +17,6 @@ mod look_up;
 mod payload;
 mod problem;
 mod routes;
-mod ticks;
 mod watcher;
 
 use std::{

@@ -11,6 +11,7 @@ mod contract;
 mod crashes;
 mod data_map;
 mod deadlines;
+mod examples;
 mod health;
 mod leadership;
 mod ledger_services;

@@ -79,7 +79,7 @@ insert into failures (job_id, at, fence, decision, error, worker)
 select id, finished_at - (3 - k) * interval '4 minutes', k, case when k = 3 then 'reject' else 'retry' end, last_error, worker
 from jobs cross join generate_series(1, 3) as k where is_dead
 union all
-select id, started_at - interval '1 minute', 1, case when fence % 7 = 3 then 'crash' else 'retry' end,
+select id, started_at - interval '1 minute', 1, case when abs(hashtext(id::text)) % 7 = 3 then 'crash' else 'retry' end,
     'no answer within 30 s', worker
 from jobs where state = 'done' and attempts > 0
 "#;

@@ -1,4 +1,4 @@
-//! A job as the API shows it, read from the ledger: one by one, many by their ids, or a page of a list.
+//! A job as the API shows it, read from the ledger by its id, one or many at once.
 
 use chrono::{DateTime, Utc};
 use queue::{JobId, Queue, State, progress::Progress};
@@ -243,51 +243,6 @@ pub(super) async fn load(
         "#,
         &ids,
         with_payload,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(Job::from).collect())
-}
-
-/// Which jobs to list; a filter that is `None` lets all through.
-#[derive(Debug, Default)]
-pub(super) struct Filter {
-    pub(super) kinds: Option<Vec<String>>,
-    pub(super) state: Option<State>,
-    pub(super) queue: Option<Queue>,
-    pub(super) group: Option<String>,
-    pub(super) batch: Option<Uuid>,
-    pub(super) before: Option<Uuid>,
-}
-
-/// Up to `most` jobs, the last enqueued first.
-///
-/// # Errors
-/// When the database fails.
-pub(super) async fn list(
-    connection: &mut PgConnection,
-    filter: &Filter,
-    most: i64,
-) -> Result<Vec<Job>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"
-        select id, kind, queue, group_name, state, attempts, crashes, snoozes, created_at, due_at, started_at, finished_at,
-            deadline_at, expires_at, waits_for, cancel_requested_at, batch_id, cause, caused_by, traceparent, progress, report,
-            last_error, null::jsonb as payload
-        from jobs
-        where ($1::text[] is null or kind = any($1)) and ($2::text is null or state = $2)
-            and ($3::text is null or queue = $3) and ($4::text is null or group_name = $4)
-            and ($5::uuid is null or batch_id = $5) and ($6::uuid is null or id < $6)
-        order by id desc limit $7
-        "#,
-        filter.kinds.as_deref(),
-        filter.state.map(State::name),
-        filter.queue.map(Queue::name),
-        filter.group,
-        filter.batch,
-        filter.before,
-        most,
     )
     .fetch_all(connection)
     .await?;

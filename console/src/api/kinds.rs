@@ -3,12 +3,12 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use jobs::catalog::CATALOG;
-use queue::{Schedule, stepping::Stepper};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Api, holders::Holder, problem::Problem, ticks};
+use super::{Api, holders::Holder, problem::Problem};
+use crate::ops::schedules::{self, ScheduleError};
 
 /// A kind of job.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,9 +72,7 @@ pub(super) struct ScheduleAnswer {
     pub time_zone: String,
     /// Over how many seconds the jobs of a tick are spread.
     pub spread_seconds: u64,
-    /// The tick that comes next; null before a scheduler has seen the schedule.
-    pub next_fire_at: Option<DateTime<Utc>>,
-    /// It and those behind it, whether it is paused or not.
+    /// The next ticks; none while it is paused.
     #[schema(max_items = 5)]
     pub next_ticks: Vec<DateTime<Utc>>,
     /// The tick that was enqueued last.
@@ -99,31 +97,23 @@ pub(super) struct ScheduleList {
     responses((status = 200, description = "The schedules.", body = ScheduleList)),
 )]
 pub(super) async fn schedules(State(api): State<Api>, holder: Holder) -> Result<Json<ScheduleList>, Problem> {
-    let now = api.now();
-    let known = ticks::load(&mut *api.console.pool.acquire().await?).await?;
-    let schedules = CATALOG.iter().filter(|kind| holder.may_see(kind.name)).filter_map(|kind| {
-        let schedule = kind.schedule?;
-        let tick = known.iter().find(|tick| tick.kind == kind.name);
-        Some(ScheduleAnswer {
-            kind: kind.name.to_owned(),
+    let mut connection = api.console.pool.acquire().await?;
+    let known = schedules::list(&mut connection, api.now()).await.map_err(|error| match error {
+        ScheduleError::Database(error) => Problem::database(&error),
+        // The catalog's schedules can all be stepped; a test of theirs looks.
+        ScheduleError::None(_) | ScheduleError::Wrong { .. } | ScheduleError::Enqueue(_) => {
+            Problem::unavailable()
+        }
+    })?;
+    let schedules =
+        known.into_iter().filter(|schedule| holder.may_see(schedule.kind)).map(|schedule| ScheduleAnswer {
+            kind: schedule.kind.to_owned(),
             expression: schedule.expression.to_owned(),
             time_zone: schedule.time_zone.to_owned(),
-            spread_seconds: schedule.spread.as_secs(),
-            next_fire_at: tick.map(|tick| tick.next_fire_at),
-            next_ticks: next_ticks(&schedule, tick.map(|tick| tick.next_fire_at), now),
-            last_fire_at: tick.and_then(|tick| tick.last_fire_at),
-            paused_at: tick.and_then(|tick| tick.paused_at),
-        })
-    });
+            spread_seconds: schedule.spread_seconds,
+            next_ticks: schedule.next,
+            last_fire_at: schedule.last_fire_at,
+            paused_at: schedule.paused.map(|paused| paused.since),
+        });
     Ok(Json(ScheduleList { schedules: schedules.collect() }))
-}
-
-const NEXT: usize = 5;
-
-/// The ticks that come next: from the stored one on, else from now.
-fn next_ticks(schedule: &Schedule, stored: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-    // The catalog's schedules can all be stepped; a test of theirs looks.
-    let Ok(stepper) = Stepper::new(schedule) else { return Vec::new() };
-    let first = stored.or_else(|| stepper.next_after(now));
-    std::iter::successors(first, |tick| stepper.next_after(*tick)).take(NEXT).collect()
 }

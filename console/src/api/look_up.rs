@@ -11,7 +11,7 @@ use axum::{
     },
 };
 use futures::Stream;
-use queue::{JobId, cancel::CancelError};
+use queue::{BatchId, JobId, act::Via, cancel::CancelError};
 use runtime::ids::Uuid;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
@@ -21,13 +21,14 @@ use super::{
     Api,
     body::{IdInPath, JsonBody, Parameters},
     holders::Holder,
-    job::{self, Filter, Job, JobState, QueueName},
+    job::{self, Job, JobState, QueueName},
     problem::{Problem, ProblemBody, Sort},
     watcher::Seen,
 };
 use crate::ops::{
     Act, Via,
     cancel::{self, Answer},
+    jobs,
 };
 
 /// Look up a job
@@ -102,10 +103,13 @@ pub(super) struct JobPage {
 
 const PAGE: u16 = 50;
 const MOST_ON_A_PAGE: u16 = 500;
+/// Pages that are looked at for one where the key may not see all kinds.
+const MOST_LOOKS: usize = 4;
 
 /// List jobs
 ///
-/// The last enqueued first, a page at a time.
+/// The last enqueued first, a page at a time. Where few jobs pass the filters, a page may have fewer than `limit`, even none:
+/// go on while `next` is not null.
 #[utoipa::path(
     get, path = "/v1/jobs", tag = "jobs", operation_id = "listJobs",
     params(ListParameters),
@@ -130,27 +134,43 @@ pub(super) async fn list(
     {
         return Err(Problem::parameter("group", "is not right", "1 to 100 characters, without U+0000"));
     }
-    let kinds = match (asked.kind, &holder.key.kinds) {
-        (Some(kind), _) if !holder.may_see(&kind) => {
-            return Ok(Json(JobPage { jobs: Vec::new(), next: None }));
-        }
-        (Some(kind), _) => Some(vec![kind]),
-        (None, kinds) => kinds.clone(),
-    };
-    let filter = Filter {
-        kinds,
+    if asked.kind.as_ref().is_some_and(|kind| !holder.may_see(kind)) {
+        return Ok(Json(JobPage { jobs: Vec::new(), next: None }));
+    }
+    let mut filter = jobs::Filter {
+        kind: asked.kind.or_else(|| only_kind(&holder)),
         state: asked.state.map(JobState::state),
         queue: asked.queue.map(QueueName::queue),
         group: asked.group,
-        batch: asked.batch,
-        before: asked.cursor,
+        batch: asked.batch.map(BatchId),
+        before: asked.cursor.map(JobId),
+        ..jobs::Filter::default()
     };
-    // One more than asked for tells whether there is a next page.
-    let mut jobs = job::list(&mut *api.console.pool.acquire().await?, &filter, i64::from(most) + 1).await?;
-    let more = jobs.len() > usize::from(most);
-    jobs.truncate(usize::from(most));
-    let next = jobs.last().filter(|_| more).map(|job| job.id);
-    Ok(Json(JobPage { jobs, next }))
+    let mut connection = api.console.pool.acquire().await?;
+    let mut seen = Vec::new();
+    for _ in 0..MOST_LOOKS {
+        let wanted = usize::from(most) - seen.len();
+        let page = jobs::list(&mut connection, &filter, most).await?;
+        let may_see = page.jobs.iter().filter(|job| holder.may_see(&job.kind));
+        let ids: Vec<_> = may_see.map(|job| job.id).collect();
+        seen.extend(ids.iter().take(wanted).copied());
+        // What did not fit on this page comes on the next.
+        filter.before = if ids.len() > wanted { seen.last().copied() } else { page.next };
+        if seen.len() == usize::from(most) || filter.before.is_none() {
+            break;
+        }
+    }
+    let mut jobs = job::load(&mut connection, &seen, false).await?;
+    jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
+    Ok(Json(JobPage { jobs, next: filter.before.map(|id| id.0) }))
+}
+
+/// The one kind that the key is for, where there is only one.
+fn only_kind(holder: &Holder) -> Option<String> {
+    match holder.key.kinds.as_deref() {
+        Some([kind]) => Some(kind.clone()),
+        _ => None,
+    }
 }
 
 /// Whether a text could be a kind's name.

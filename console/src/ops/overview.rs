@@ -147,10 +147,7 @@ pub async fn read(
     let leads = scheduler_leads(connection).await?;
     let controls = controls::list(connection, None).await?;
     let deadlines = deadlines::at_risk(connection).await?;
-    let depths = tokio::time::timeout(PATIENCE, depths(engine)).await.unwrap_or_else(|_| {
-        tracing::warn!("the overview is shown without Redis, which did not answer in time");
-        None
-    });
+    let depths = depths(engine).await;
     Ok(Overview {
         now,
         problems: problems(
@@ -229,18 +226,19 @@ fn problems(seen: &Seen<'_>, now: DateTime<Utc>) -> Vec<Problem> {
     problems
 }
 
-async fn depths(engine: &Engine) -> Option<Vec<(Queue, Depth)>> {
-    let mut depths = Vec::with_capacity(Queue::ALL.len());
-    for queue in Queue::ALL {
-        match engine.depth(queue).await {
-            Ok(depth) => depths.push((queue, depth)),
-            Err(error) => {
-                tracing::warn!(%error, "the overview is shown without Redis");
-                return None;
-            }
-        }
-    }
-    Some(depths)
+/// What each queue holds in Redis; `None` when it does not answer in time.
+pub async fn depths(engine: &Engine) -> Option<Vec<(Queue, Depth)>> {
+    tokio::time::timeout(PATIENCE, depths_at_once(engine)).await.unwrap_or_else(|_| {
+        tracing::warn!("shown without Redis, which did not answer in time");
+        None
+    })
+}
+
+async fn depths_at_once(engine: &Engine) -> Option<Vec<(Queue, Depth)>> {
+    let asked = Queue::ALL.map(|queue| async move { Ok((queue, engine.depth(queue).await?)) });
+    // All at once: Redis answers each in the time that a way to it takes.
+    let answers: redis::RedisResult<Vec<_>> = futures::future::try_join_all(asked).await;
+    answers.inspect_err(|error| tracing::warn!(%error, "shown without Redis")).ok()
 }
 
 /// By the database's clock, which is the one that the leaders' leases are written by.

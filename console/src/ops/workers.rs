@@ -61,10 +61,12 @@ pub enum WorkersError {
 /// # Errors
 /// When Redis or the database fails.
 pub async fn list(connection: &mut PgConnection, engine: &Engine) -> Result<Vec<LivingWorker>, WorkersError> {
-    let mut living = Vec::new();
-    for queue in Queue::ALL {
-        living.extend(engine.workers(queue).await?.into_iter().map(|(id, at)| (queue, id, at)));
-    }
+    let asked = Queue::ALL.map(|queue| async move { Ok((queue, engine.workers(queue).await?)) });
+    let found: Vec<_> = futures::future::try_join_all(asked).await.map_err(WorkersError::Redis)?;
+    let living: Vec<_> = found
+        .into_iter()
+        .flat_map(|(queue, workers)| workers.into_iter().map(move |(id, at)| (queue, id, at)))
+        .collect();
     let ids: Vec<_> = living.iter().map(|(_, id, _)| *id).collect();
     let mut who: HashMap<_, _> =
         workers::known(connection, &ids).await?.into_iter().map(|worker| (worker.id, worker)).collect();

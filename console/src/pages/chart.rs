@@ -114,9 +114,9 @@ impl Chart<'_> {
         let mut words = format!("From {} to {} UTC.", clock(self.from), clock(self.at(self.points())));
         for series in &self.series {
             let known: Vec<f64> = series.values.iter().flatten().copied().collect();
-            let Some(last) = known.last() else { continue };
+            let Some(last) = last_whole(&series.values) else { continue };
             let most = known.iter().copied().fold(0.0, f64::max);
-            let (last, most) = (self.number(*last), self.number(most));
+            let (last, most) = (self.number(last), self.number(most));
             // Writing to a string cannot fail.
             let _ = write!(words, " {}: at last {last}, at most {most}{}.", series.name, self.unit);
         }
@@ -135,7 +135,7 @@ pub(super) fn chart(chart: &Chart<'_>) -> Markup {
                     @for series in &chart.series {
                         li class=(series.colour) {
                             (series.name) " "
-                            strong { @if let Some(last) = series.values.iter().rev().flatten().next() { (chart.number(*last)) } @else { "–" } }
+                            strong { @if let Some(last) = last_whole(&series.values) { (chart.number(last)) } @else { "–" } }
                         }
                     }
                 }
@@ -151,6 +151,12 @@ pub(super) fn chart(chart: &Chart<'_>) -> Markup {
             }
         }
     }
+}
+
+/// The last value that is known, but for the last point of all: that one still passes.
+fn last_whole(values: &[Option<f64>]) -> Option<f64> {
+    let (_, whole) = values.split_last()?;
+    whole.iter().rev().flatten().next().copied()
 }
 
 fn picture(chart: &Chart<'_>, title: &str) -> Markup {
@@ -337,12 +343,12 @@ mod tests {
 
     #[test]
     fn the_highest_bar_reaches_no_higher_than_the_scale() {
-        let chart = example(Form::Bars, vec![Some(3.0), None, Some(37.0)]);
+        let chart = example(Form::Bars, vec![Some(3.0), Some(37.0), None]);
         assert_eq!(chart.bounds(), (0.0, 40.0));
         let paths = bars(&chart, chart.bounds());
         assert_eq!(
             paths,
-            [("M20.0 120.0v-9.0h160.0v9.0zM420.0 120.0v-111.0h160.0v111.0z".to_owned(), "done")]
+            [("M20.0 120.0v-9.0h160.0v9.0zM220.0 120.0v-111.0h160.0v111.0z".to_owned(), "done")]
         );
         assert!(chart.in_words().ends_with("done: at last 37, at most 37 a minute."), "{}", chart.in_words());
     }

@@ -57,6 +57,7 @@ pub(super) async fn section(console: &Console, person: &Person) -> Result<Markup
     let factors = factors::of(&mut *console.pool.acquire().await?, person.staff).await?;
     let csrf = html! { input type="hidden" name="csrf" value=(person.csrf.text()); };
     Ok(html! {
+        script src="/sign_in.js" defer {}
         section #passkeys { h2 { "Passkeys" } (passkeys(console, &factors, &csrf)) }
         section #password { h2 { "Password and authenticator app" } (password_part(console, &factors, &csrf)) }
         section #recovery-codes {
@@ -89,10 +90,14 @@ fn passkeys(console: &Console, factors: &Factors, csrf: &Markup) -> Markup {
             } }
         }
         @if console.sign_in.passkeys.is_some() {
-            form.passkey-new method="post" action="/account/passkeys" {
-                (csrf)
-                label { "What to call it" input name="label" maxlength="60" placeholder="as in: the laptop, the key on my ring"; }
-                (passkey_form::part(Wanted::New, "/account/passkeys/options", "", "Add a passkey"))
+            // Open, it keeps the page as it is: a device may take its time.
+            details.act {
+                summary.button { "Add a passkey" }
+                form method="post" action="/account/passkeys" {
+                    (csrf)
+                    label { "What to call it" input name="label" maxlength="60" placeholder="as in: the laptop, the key on my ring"; }
+                    (passkey_form::part(Wanted::New, "/account/passkeys/options", "", "Ask the device"))
+                }
             }
             @if factors.passkeys.len() == 1 { p.note { "Have a second one, on another device: a lost one then keeps you from nothing." } }
         }
@@ -108,8 +113,8 @@ fn password_part(console: &Console, factors: &Factors, csrf: &Markup) -> Markup 
             Some(at) => p { "Your password is of " (parts::moment(at)) "; it ends after a year." },
             None => p { "You have no password. With passkeys you need none." },
         }
-        details {
-            summary { @if factors.password_set_at.is_some() { "Change the password" } @else { "Choose a password" } }
+        details.act {
+            summary.button { @if factors.password_set_at.is_some() { "Change the password" } @else { "Choose a password" } }
             form method="post" action="/account/password" {
                 (csrf)
                 @if factors.password_set_at.is_some() {

@@ -11,7 +11,7 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::{catalog::CATALOG, store::authorisations};
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::{Unit, describe_gauge, describe_histogram, gauge};
 use queue::watch;
 use sqlx::PgConnection;
 
@@ -40,6 +40,12 @@ pub(super) fn describe() {
     describe_gauge!(
         "authorisations_ending_soon",
         "Sellers whose authorisation ends within 30 days, or should have ended."
+    );
+    describe_gauge!("live_pages", "Pages that lie open and are kept fresh by a stream.");
+    describe_histogram!(
+        "live_refresh_seconds",
+        Unit::Seconds,
+        "How long it took to read the overview for all pages that lie open."
     );
     describe_gauge!("dead_letters", "Jobs that ended in failure and wait for a person's decision, by kind.");
 }

@@ -30,7 +30,7 @@ pub(super) fn tiles(overview: &Overview, history: &History) -> Markup {
     let percentile = |of: &queue::histogram::Histogram, share| {
         of.percentile(share).map_or_else(|| "–".to_owned(), |took| seconds(took.as_secs_f64()))
     };
-    let since = format!("in {}", history.span.in_words());
+    let since = format!("in the last {}", history.span.in_words());
     html! {
         dl.tiles {
             (tile("Running", state(|queue| queue.running).to_string(), "now".to_owned(), Some("/jobs?state=running")))

@@ -18,7 +18,7 @@ use crate::{
     console::Console,
     ops::{
         bulk,
-        jobs::{self, Filter, JobLine, LOOK, Page, StateCounts},
+        jobs::{self, Filter, JobLine, Page, StateCounts},
         search::{QUALIFIERS, Search},
     },
     pages::{
@@ -142,8 +142,8 @@ fn results(search: &Search, filter: &Filter, found: &Page, person: &Person, now:
         }
         @if let Some(next) = found.next {
             @let further = address(&Search { before: next.to_string(), ..search.clone() });
-            @if found.looked_at.is_some() && !found.jobs.is_empty() {
-                p.note { "These are among the last " (LOOK) " jobs that were looked at. " a href=(further) rel="next" { "Look further back" } }
+            @if let (Some(looked), false) = (found.looked_at, found.jobs.is_empty()) {
+                p.note { "These are among the last " (looked) " jobs that were looked at. " a href=(further) rel="next" { "Look further back" } }
             } @else if found.looked_at.is_none() {
                 p { a href=(further) rel="next" { "Older" } }
             }
@@ -226,8 +226,8 @@ fn nothing(search: &Search, found: &Page) -> Markup {
     let further = found.next.map(|next| address(&Search { before: next.to_string(), ..search.clone() }));
     html! {
         p.empty {
-            @if let Some(further) = further {
-                "None among the last " (LOOK) " jobs that were looked at. " a href=(further) rel="next" { "Look further back" }
+            @if let (Some(further), Some(looked)) = (further, found.looked_at) {
+                "None among the last " (looked) " jobs that were looked at. " a href=(further) rel="next" { "Look further back" }
                 ", or say more: a seller, a state or a time makes it quick."
             } @else if set == [("state", JobState::Dead.name())] && search.before.is_empty() {
                 "No dead letters: every job that ended, ended well."

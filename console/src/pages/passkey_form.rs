@@ -1,5 +1,5 @@
-//! The part of a form that a passkey fills in: `sign_in.js` asks the browser and sends the form. Without scripts the button
-//! stays hidden, and a sentence says why.
+//! The part of a form that a passkey fills in: `sign_in.js` asks the browser and sends the form. Without scripts, or
+//! in a browser that knows no passkeys, a sentence stands in the place of the button.
 
 use maud::{Markup, html};
 
@@ -23,9 +23,9 @@ pub(super) fn part(wanted: Wanted, options: &str, prefix: &str, label: &str) -> 
         div.passkey data-passkey=(how) data-options=(options) {
             input type="hidden" name={ (prefix) "ceremony" } data-part="ceremony";
             input type="hidden" name={ (prefix) "credential" } data-part="credential";
-            button type="button" hidden { (label) }
+            button type="button" { (label) }
+            p.note { "A passkey needs scripts, and a browser that knows passkeys." }
             p.wrong role="alert" hidden {}
-            noscript { p.note { "A passkey needs scripts, which are off in this browser." } }
         }
     }
 }

@@ -1,7 +1,5 @@
 //! `/queues`: how full each queue is, who works on it, how much comes through, and what is said of it.
 
-use std::time::Duration;
-
 use axum::{extract::State, response::Html};
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -14,6 +12,7 @@ use crate::{
         controls::{self, Control},
         counts::{self, COUNTED, QueueCounts},
         history::{self, History, Span},
+        overview,
     },
     pages::{
         history::spark,
@@ -24,9 +23,6 @@ use crate::{
     },
 };
 
-/// Longest wait for Redis before the page is shown without it.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 pub(super) async fn page(State(console): State<Console>, person: Person) -> Result<Html<String>, Problem> {
     let mut connection = console.pool.acquire().await?;
     let now = console.now();
@@ -34,18 +30,11 @@ pub(super) async fn page(State(console): State<Console>, person: Person) -> Resu
     let history = history::read(&mut connection, Span::Hour, now).await?;
     let controls = controls::list(&mut connection, None).await?;
     drop(connection);
-    let mut cards = Vec::with_capacity(queues.len());
-    for counts in &queues {
-        let depth = match tokio::time::timeout(PATIENCE, console.engine.depth(counts.queue)).await {
-            Ok(Ok(depth)) => Some(depth),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the queues are shown without Redis");
-                None
-            }
-            Err(_) => None,
-        };
-        cards.push(card(counts, depth, &history, &controls, &person, now));
-    }
+    let depths = overview::depths(&console.engine).await;
+    let cards = queues.iter().map(|counts| {
+        let depth = depths.as_ref().and_then(|all| all.iter().find(|(queue, _)| *queue == counts.queue));
+        card(counts, depth.map(|(_, depth)| *depth), &history, &controls, &person, now)
+    });
     let content = html! {
         h1 { "Queues" }
         p.hint { "Each queue has worker slots of its own. A pause takes nothing more of it; what runs goes on." }

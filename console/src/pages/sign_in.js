@@ -1,4 +1,5 @@
-// Asks the browser for a passkey and sends the form that it belongs to. Where scripts are off its button stays hidden.
+// Asks the browser for a passkey and sends the form that it belongs to. Where scripts are off, or the browser knows no passkeys, its button
+// stays hidden.
 
 "use strict";
 
@@ -73,24 +74,21 @@ async function run(part) {
   form.submit();
 }
 
-for (const part of document.querySelectorAll("[data-passkey]")) {
-  const button = part.querySelector("button");
+// The page may be exchanged under this script, so it keeps no element: a class shows the buttons, the document hears the clicks.
+if (window.PublicKeyCredential) document.documentElement.classList.add("knows-passkeys");
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-passkey] button");
+  if (!button) return;
+  const part = button.closest("[data-passkey]");
   const wrong = part.querySelector("[role=alert]");
-  if (!window.PublicKeyCredential) {
-    wrong.textContent = "This browser knows no passkeys.";
+  button.disabled = true;
+  wrong.hidden = true;
+  try {
+    await run(part);
+  } catch (error) {
+    wrong.textContent = why(error);
     wrong.hidden = false;
-    continue;
+    button.disabled = false;
   }
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    wrong.hidden = true;
-    try {
-      await run(part);
-    } catch (error) {
-      wrong.textContent = why(error);
-      wrong.hidden = false;
-      button.disabled = false;
-    }
-  });
-}
+});

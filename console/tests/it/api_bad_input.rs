@@ -79,7 +79,7 @@ async fn a_wrong_field_is_named_with_what_would_be_right() {
         (json!({ "kind": "sync_orders" }), "/payload"),
         (job(json!({ "kind": CANARY })), "/kind"),
         (job(json!({ "kind": 7 })), "/kind"),
-        (job(json!({ "payload": { "seller": CANARY } })), "/payload"),
+        (job(json!({ "payload": { "seller": CANARY } })), "/payload/seller"),
         (job(json!({ "payload": { "seller": SELLER, "name": "Ann Lee" } })), "/payload"),
         (job(json!({ "payload": { "seller": SELLER, CANARY: 1 } })), "/payload"),
         (job(json!({ "payload": CANARY })), "/payload"),

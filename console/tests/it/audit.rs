@@ -230,7 +230,7 @@ async fn auditors_read_the_log_and_operators_do_not() {
     for (query, shows, hides) in [
         ("actor=ann", "reason 0", "by a button"),
         ("action=dead.requeue", "by a button", "reason 0"),
-        ("action=dead", "reason 0", "nothing"),
+        ("action=dead", "reason 0", "No such acts."),
         (&format!("target={}", jobs[1]), "reason 1", "reason 2"),
         ("before=2", "reason 0", "reason 1"),
         ("since=2100-01-01", "No such acts.", "reason 0"),

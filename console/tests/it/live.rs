@@ -128,7 +128,11 @@ async fn a_session_that_is_revoked_sees_no_more_and_others_do() {
         ended.expect("the stream ends").expect("there are two").expect("it does not panic");
     }
     stays.until_told(seen + 2).await;
-    assert_eq!(console.get("/live").await.status, 401);
+    assert_eq!(
+        console.get("/live").await.headers["location"],
+        "/sign-in?to=%2Flive",
+        "and gets no other stream"
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod amzigo;
 mod api;
 mod api_bad_input;
 mod api_keys;
+mod api_matrix;
 mod api_waiting;
 mod audit;
 mod browser;

@@ -37,6 +37,24 @@ fn kinds() -> String {
     markdown(&["kind", "queue", "schedule", "what it does"], &rows)
 }
 
+/// What people copy from the README is what the tests run.
+#[test]
+fn the_examples_of_enqueueing_are_the_files() {
+    let text = read("README.md");
+    let examples = files("jobs/examples", &["sh", "sql", "rs", "py", "ts"]);
+    assert_eq!(examples.len(), 5, "curl, SQL, Rust, Python, TypeScript");
+    for (path, example) in &examples {
+        let name = path.trim_start_matches("jobs/examples/");
+        let language = match name.rsplit('.').next() {
+            Some("rs") => "rust",
+            Some("py") => "python",
+            other => other.unwrap_or_default(),
+        };
+        let right = format!("```{language}\n{example}```");
+        equal("README.md", section("README.md", &text, name), &right);
+    }
+}
+
 #[test]
 fn every_metric_is_explained() {
     let page = read("docs/LOGGING.md");

@@ -1,7 +1,8 @@
 //! Finding jobs among millions, in a time that does not depend on how many there are.
 //!
 //! Each list begins with the rows that one index gives in the order of their ids: a seller's, a batch's, a job's follow-ups, dead
-//! letters, unfinished jobs, or all. What the index does not know is asked of those rows, and of at most [`LOOK`] of them: a page
+//! letters, unfinished jobs, or all. What the index does not know is asked of those rows, and of at most [`LOOK`] of them
+//! (a tenth of that where they are unfinished): a page
 //! that ends because of that says so, and where to look further. There is no index on errors of jobs that may still be retried:
 //! each retry would write all indexes anew (invariant 22).
 
@@ -54,6 +55,15 @@ impl Source {
         }
     }
 
+    /// Most rows that are looked at for one page.
+    const fn look(self) -> i64 {
+        match self {
+            // They lie where they were born, among all that have ended since: each costs a page of the table.
+            Self::Unfinished => LOOK / 10,
+            Self::All | Self::Group | Self::Dead | Self::Batch | Self::Follow => LOOK,
+        }
+    }
+
     /// Whether every row that the source gives is one that the filter lets through.
     fn knows(self, filter: &Filter) -> bool {
         let Filter {
@@ -78,6 +88,12 @@ impl Source {
     }
 }
 
+/// The queues whose unfinished jobs are looked at: their index has them queue by queue.
+fn queues(filter: &Filter) -> Vec<String> {
+    let all = Queue::ALL.into_iter().filter(|queue| filter.queue.is_none_or(|only| only == *queue));
+    all.map(|queue| queue.name().to_owned()).collect()
+}
+
 /// Ids are made when a job is, by clocks that agree within this: so those of a span of time lie together.
 const CLOCKS_AGREE: TimeDelta = TimeDelta::hours(1);
 
@@ -96,7 +112,8 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, most: u16) -> 
     // One more than asked for tells whether there is a next page.
     let limit = i64::try_from(most + 1).unwrap_or(i64::MAX);
     let source = Source::of(filter);
-    let look = if source.knows(filter) { limit } else { LOOK };
+    let knows = source.knows(filter);
+    let look = if knows { limit } else { source.look() };
     let upper = filter.until.and_then(|until| until.checked_add_signed(CLOCKS_AGREE)).map(first_id);
     let before = [filter.before.map(|id| id.0), upper].into_iter().flatten().min();
     let from = filter.since.and_then(|since| since.checked_sub_signed(CLOCKS_AGREE)).map(first_id);
@@ -114,10 +131,14 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, most: u16) -> 
                 where $1 = 'group' and group_name = $5 and ($2::uuid is null or id < $2) and ($3::uuid is null or id >= $3)
                 order by id desc limit $4)
             union all
-            (select jobs.* from jobs
-                where $1 = 'unfinished' and finished_at is null and ($2::uuid is null or id < $2)
-                    and ($3::uuid is null or id >= $3)
-                order by id desc limit $4)
+            (select jobs.* from (
+                select ids.id from unnest($19::text[]) as queues (name) cross join lateral (
+                    select id from jobs
+                    where $1 = 'unfinished' and finished_at is null and queue = queues.name
+                        and ($2::uuid is null or id < $2) and ($3::uuid is null or id >= $3)
+                    order by id desc limit $4
+                ) as ids order by id desc limit $4
+            ) as newest join jobs using (id))
             union all
             (select jobs.* from (
                 select job_id from dead_letters
@@ -160,17 +181,18 @@ pub async fn list(connection: &mut PgConnection, filter: &Filter, most: u16) -> 
         filter.ended_until,
         filter.cause,
         limit,
+        &queues(filter),
     )
     .fetch_all(&mut *connection)
     .await?;
     let more = jobs.len() > most;
     jobs.truncate(most);
-    if more || look < LOOK {
+    if more || knows {
         let next = jobs.last().filter(|_| more).map(|job| job.id);
         return Ok(Page { jobs, next, looked_at: None });
     }
     let last = last_looked_at(connection, filter, source, before, from).await?;
-    Ok(Page { jobs, next: last, looked_at: last.map(|_| LOOK) })
+    Ok(Page { jobs, next: last, looked_at: last.map(|_| source.look()) })
 }
 
 /// The last of the [`LOOK`] rows that a page looked at; `None` where there were no more than that.
@@ -191,10 +213,12 @@ async fn last_looked_at(
                 where $1 = 'group' and group_name = $5 and ($2::uuid is null or id < $2) and ($3::uuid is null or id >= $3)
                 order by id desc offset $4 limit 1)
             union all
-            (select id from jobs
-                where $1 = 'unfinished' and finished_at is null and ($2::uuid is null or id < $2)
-                    and ($3::uuid is null or id >= $3)
-                order by id desc offset $4 limit 1)
+            (select ids.id from unnest($12::text[]) as queues (name) cross join lateral (
+                select id from jobs
+                where $1 = 'unfinished' and finished_at is null and queue = queues.name
+                    and ($2::uuid is null or id < $2) and ($3::uuid is null or id >= $3)
+                order by id desc limit $4 + 1
+            ) as ids order by id desc offset $4 limit 1)
             union all
             (select job_id from dead_letters
                 where $1 = 'dead' and ($2::uuid is null or job_id < $2) and ($3::uuid is null or job_id >= $3)
@@ -214,7 +238,7 @@ async fn last_looked_at(
         source.name(),
         before,
         from,
-        LOOK - 1,
+        source.look() - 1,
         filter.group,
         filter.kind,
         filter.queue.map(Queue::name),
@@ -222,6 +246,7 @@ async fn last_looked_at(
         filter.pattern,
         filter.batch.map(|id| id.0),
         filter.caused_by.map(|id| id.0),
+        &queues(filter),
     )
     .fetch_optional(connection)
     .await
@@ -243,7 +268,7 @@ impl StateCounts {
 }
 
 /// Rows beyond these are not counted.
-pub const CAPPED_AT: i64 = 5_000;
+pub const CAPPED_AT: i64 = 1_000;
 
 /// How many jobs of a kind, queue and group are in each state, counted up to [`CAPPED_AT`] rows of dead letters, of unfinished
 /// jobs and of those that have ended. `None` where other filters are set: counting by them would take as long as listing.
