@@ -26,7 +26,7 @@ use super::{
     watcher::Seen,
 };
 use crate::ops::{
-    Act, Via,
+    Act,
     cancel::{self, Answer},
     jobs,
 };
