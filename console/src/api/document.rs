@@ -67,7 +67,16 @@ pub(super) fn whole(document: openapi::OpenApi) -> Value {
     let kinds: Value = CATALOG.iter().map(|kind| kind.name).collect();
     let payloads: Vec<_> = CATALOG.iter().map(|kind| without_dialect(kind.schema().clone())).collect();
     let schemas = &mut whole["components"]["schemas"];
+    // Which payload belongs to which kind: one of the two fields cannot tell.
+    let pairs: Vec<_> = CATALOG
+        .iter()
+        .zip(&payloads)
+        .map(
+            |(kind, payload)| json!({ "properties": { "kind": { "const": kind.name }, "payload": payload } }),
+        )
+        .collect();
     for request in ["JobRequest", "FollowUpRequest"] {
+        schemas[request]["anyOf"] = pairs.clone().into();
         let fields = &mut schemas[request]["properties"];
         fields["kind"]["enum"] = kinds.clone();
         fields["payload"]["anyOf"] = payloads.clone().into();
@@ -78,8 +87,9 @@ pub(super) fn whole(document: openapi::OpenApi) -> Value {
     whole
 }
 
+/// Not by index: that would write `null` where there are none, which no reader of the document takes.
 fn parameters(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
-    operation["parameters"].as_array_mut().into_iter().flatten()
+    operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// A parameter is there or not; it cannot be null.

@@ -330,6 +330,30 @@ async fn first_look(
     }
 }
 
+/// A server-sent event, as who reads it has it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written as lines of text")]
+pub(super) struct JobEvent {
+    /// What it is about.
+    event: JobEventName,
+    /// The job as JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// What a server-sent event is about.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes what is written as lines of text")]
+pub(super) enum JobEventName {
+    /// Its state has changed.
+    State,
+    /// Its run has come further.
+    Progress,
+    /// It has ended; nothing comes after this.
+    End,
+}
+
 /// Follow a job until its end
 ///
 /// Server-sent events: `state` when its state has changed, `progress` when its run has come further, and `end` as the last
@@ -338,7 +362,7 @@ async fn first_look(
     get, path = "/v1/jobs/{id}/events", tag = "jobs", operation_id = "followJob",
     params(("id" = Uuid, Path, description = "The job's id.")),
     responses(
-        (status = 200, description = "Events until its end.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events until its end; the schema is that of each.", body = JobEvent, content_type = "text/event-stream"),
         (status = 404, description = "There is none that this key may see.", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
