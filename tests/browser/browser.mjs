@@ -98,7 +98,7 @@ export async function show(page, name) {
   await page.setViewportSize(DESK);
 }
 
-async function picture(page, name) {
+export async function picture(page, name) {
   await page.screenshot({ path: join(screens, `${name}.png`), fullPage: true, animations: "disabled" });
   seen.screens.push(name);
 }

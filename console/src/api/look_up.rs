@@ -331,8 +331,8 @@ async fn first_look(
 }
 
 /// A server-sent event, as who reads it has it.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what is written as lines of text")]
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct JobEvent {
     /// What it is about.
     event: JobEventName,
@@ -342,8 +342,8 @@ pub(super) struct JobEvent {
 }
 
 /// What a server-sent event is about.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "describes what is written as lines of text")]
 pub(super) enum JobEventName {
     /// Its state has changed.
