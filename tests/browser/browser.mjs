@@ -27,7 +27,7 @@ export async function launch() {
 
 // A person at a browser of their own: nothing is shared with others.
 export async function person(browser, name) {
-  const context = await browser.newContext({ viewport: DESK, locale: "en-GB", timezoneId: "Europe/London" });
+  const context = await browser.newContext({ reducedMotion: "reduce", viewport: DESK, locale: "en-GB", timezoneId: "Europe/London" });
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const expected = new Set();
@@ -98,7 +98,7 @@ export async function show(page, name) {
   await page.setViewportSize(DESK);
 }
 
-async function picture(page, name) {
+export async function picture(page, name) {
   await page.screenshot({ path: join(screens, `${name}.png`), fullPage: true, animations: "disabled" });
   seen.screens.push(name);
 }

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 
-import { launch, person, seen, show, withPasskeys } from "./browser.mjs";
+import { launch, person, picture, seen, show, withPasskeys } from "./browser.mjs";
 import { ask, given, say } from "./stage.mjs";
 import { App } from "./totp.mjs";
 
@@ -121,6 +121,8 @@ async function operator(browser) {
   await page.goto(origin + "/sellers");
   await page.locator("main tbody a[href^='/sellers/']").first().click();
   await once(page, "seller");
+  await page.goto(origin + "/account");
+  await once(page, "account");
   await ann.expecting(404, () => page.goto(origin + "/nowhere"));
   await once(page, "no-such-page");
   await ann.expecting(403, () => page.goto(origin + "/keys"));
@@ -196,9 +198,19 @@ async function admin(browser) {
   return pages;
 }
 
+// What programs are told: a page of others, which is not ours to judge, but must work under our policy.
+async function developer(browser) {
+  const eve = await person(browser, "eve");
+  await eve.page.goto(given("API_ORIGIN") + "/docs/");
+  await eve.page.getByText("/v1/jobs/bulk", { exact: true }).first().waitFor();
+  await picture(eve.page, "api-light");
+  await eve.close();
+}
+
 const browser = await launch();
 try {
   const pages = new Set([...(await operator(browser)), ...(await admin(browser))]);
+  await developer(browser);
   say({ pages: [...pages], ...seen });
 } catch (error) {
   // What was found before may be why.

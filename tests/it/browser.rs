@@ -26,10 +26,25 @@ use crate::{
 /// Longest time for all that people do.
 const LIMIT: Duration = Duration::from_secs(480);
 /// What the navigation must lead to, whoever looks.
-const PAGES: [&str; 8] =
-    ["Overview", "Queues", "Workers", "Jobs", "Dead letters", "Sellers", "Audit", "Keys"];
+const PAGES: [&str; 15] = [
+    "Overview",
+    "Queues",
+    "Kinds",
+    "Workers",
+    "Jobs",
+    "Dead letters",
+    "Schedules",
+    "Deadlines",
+    "Sellers",
+    "Amazon",
+    "Bulk",
+    "Reliability",
+    "Audit",
+    "Keys",
+    "People",
+];
 /// Fewer pictures than this would mean that pages were left out.
-const LEAST_SCREENS: usize = 60;
+const LEAST_SCREENS: usize = 90;
 
 /// A line of the program's.
 #[derive(Debug, Deserialize)]
@@ -82,6 +97,7 @@ async fn people_sign_in_and_mend_what_is_broken() -> anyhow::Result<()> {
     people
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/console.mjs"))
         .env("CONSOLE_ORIGIN", &origin)
+        .env("API_ORIGIN", console.address("api")?)
         .env("SCREENS", &screens)
         .env(Tool::Chromium.variable(), chromium)
         .env(Tool::NodePackages.variable(), packages);

@@ -2,6 +2,7 @@
 
 mod allow_list;
 mod amazon_faults;
+mod api_fuzz;
 mod bad_input;
 mod browser;
 mod bulk;

@@ -6,6 +6,7 @@ pub mod console;
 pub mod data_sets;
 pub mod database;
 pub mod demo;
+pub mod fuzz;
 pub mod ledger;
 pub mod process;
 pub mod proxy;

@@ -1,12 +1,13 @@
 //! `cargo xtask COMMAND`: everything one does with this workspace, from a fresh clone on.
 //!
 //! Parses the command line and hands over; each command has a file of its own. What people read goes to stderr, so that stdout holds
-//! only what was asked for. Exit codes: 0 done, 1 failed, 2 not understood; `demo`, `chaos` and `usage` end as those end. Repeating any command is safe.
+//! only what was asked for. Exit codes: 0 done, 1 failed, 2 not understood; `demo`, `chaos`, `fuzz` and `usage` end as those end. Repeating any command is safe.
 
 mod built;
 mod chaos;
 mod check;
 mod demo;
+mod fuzz;
 mod new_kind;
 mod prepare;
 mod servers;
@@ -37,7 +38,7 @@ struct Command {
     run: fn(&Session, &[String]) -> Ended,
 }
 
-const COMMANDS: [Command; 10] = [
+const COMMANDS: [Command; 11] = [
     Command {
         name: "demo",
         summary: "run the main job against a stand-in for Amazon, and show it",
@@ -58,6 +59,13 @@ const COMMANDS: [Command; 10] = [
         help: chaos::HELP,
         misunderstood: |_| None,
         run: chaos::run,
+    },
+    Command {
+        name: "fuzz",
+        summary: "ask the API everything that its document allows, and much that it forbids",
+        help: fuzz::HELP,
+        misunderstood: |_| None,
+        run: fuzz::run,
     },
     Command {
         name: "usage",

@@ -83,8 +83,8 @@ pub(super) fn whole(document: openapi::OpenApi) -> Value {
     whole
 }
 
+/// Not by index: that would write `null` where there are none, which no reader of the document takes.
 fn parameters(operation: &mut Value) -> impl Iterator<Item = &mut Value> {
-    // By index it would be made where there is none.
     operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
 }
 

@@ -218,7 +218,7 @@ fn row(key: &KeyLine, person: &Person, now: DateTime<Utc>) -> Markup {
     html! {
         tr {
             td { (key.owner) }
-            td { span.id { (key.id) } }
+            td.target { span.id { (key.id) } }
             td {
                 (parts::state(state.name()))
                 @if let Some(until) = key.overlap_until { " two secrets until " (parts::moment(until)) }
