@@ -26,7 +26,7 @@ use super::{
     watcher::Seen,
 };
 use crate::ops::{
-    Act,
+    Act, Via,
     cancel::{self, Answer},
     jobs,
 };
