@@ -1,12 +1,12 @@
 //! Bulk operations: by page and command the same, carried out slice by slice, with a line in the audit log for each job. The
 //! slices are called here as the leading scheduler calls them.
 
-use chrono::Utc;
 use console::auth::Role;
 use queue::{
     JobId,
     bulk::{self, Slice, Stage},
 };
+use runtime::clock::{Clock, SystemClock};
 use serde_json::json;
 
 use crate::amzigo::{Amzigo, Serving};
@@ -14,7 +14,9 @@ use crate::amzigo::{Amzigo, Serving};
 /// Carries operations on until none has anything left.
 async fn carry_out(amzigo: &Amzigo) -> Vec<Slice> {
     let mut slices = Vec::new();
-    while let Some(slice) = bulk::slice(&amzigo.database.pool, Utc::now()).await.expect("Postgres answers") {
+    while let Some(slice) =
+        bulk::slice(&amzigo.database.pool, SystemClock.now()).await.expect("Postgres answers")
+    {
         slices.push(slice);
         assert!(slices.len() < 20, "it does not end: {slices:?}");
     }
@@ -132,8 +134,10 @@ async fn many_want_their_count_and_a_stop_ends_it_after_a_slice() {
     let id = started["id"].as_str().expect("an id").to_owned();
     assert_eq!((&started["stage"], &started["matched"]), (&json!("planned"), &json!(1300)));
 
-    let first =
-        bulk::slice(&amzigo.database.pool, Utc::now()).await.expect("Postgres answers").expect("one is open");
+    let first = bulk::slice(&amzigo.database.pool, SystemClock.now())
+        .await
+        .expect("Postgres answers")
+        .expect("one is open");
     assert_eq!((first.changed, first.stage), (500, Stage::Running));
     let stop = ["bulk", "stop", &id, "--reason", "the wrong ones", "--as", "bob", "--json"];
     assert_eq!(amzigo.run(&stop).json()["new"], true);

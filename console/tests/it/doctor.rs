@@ -16,7 +16,7 @@ fn checks<'a>(said: &'a Value, name: &str) -> Vec<(&'a str, &'a str)> {
     let all = said["checks"].as_array().expect("it lists checks");
     let of_name = all.iter().filter(|check| check["name"] == name);
     of_name
-        .map(|check| (check["verdict"].as_str().unwrap(), check["advice"].as_str().unwrap_or("")))
+        .map(|check| (check["verdict"].as_str().expect("a verdict"), check["advice"].as_str().unwrap_or("")))
         .collect()
 }
 
