@@ -1,7 +1,7 @@
 //! The HTTP API for programs, on a listener of its own: enqueue jobs, look them up, wait for their end.
 //!
 //! Programs come with a key and nothing else; cookies are never looked at. Who may ask what is said with each operation in
-//! [`routes`]; docs/API.md explains keys, limits, waiting and problems.
+//! [`routes`](mod@routes); docs/API.md explains keys, limits, waiting and problems.
 
 mod batches;
 mod body;

@@ -7,6 +7,8 @@
 //! The statements that change many jobs test the state in a `case`, so that Postgres finds the jobs by their ids. By a plain
 //! comparison it may take the index of unfinished jobs instead, and read the whole backlog for each batch.
 
+mod notes;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -17,14 +19,8 @@ use serde_json::Value;
 use sqlx::PgPool;
 
 use crate::{
-    JobId, Queue, State, WorkerId, expiry,
-    memory::ledger::MemoryLedger,
-    progress::Progress,
-    recovery::{self, Overtaken},
-    retry::Verdict,
-    storable,
-    trace::TraceContext,
-    workers,
+    JobId, State, WorkerId, expiry, memory::ledger::MemoryLedger, progress::Progress, retry::Verdict,
+    storable, trace::TraceContext,
 };
 
 /// What the ledger says when a run wants to begin.
@@ -288,52 +284,6 @@ impl Ledger {
         .fetch_all(pool)
         .await?;
         Ok(ids.into_iter().map(JobId).collect())
-    }
-
-    /// Notes which of these runs, whose results were refused, another run of their job has overtaken.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn note_overtaken(
-        &self,
-        worker: WorkerId,
-        refused: &[Overtaken],
-        now: DateTime<Utc>,
-    ) -> Result<(), sqlx::Error> {
-        match &self.side {
-            Side::Postgres(pool) if !refused.is_empty() => {
-                recovery::note_overtaken(pool, worker, refused, now).await.map(|_| ())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Writes who a worker is. Nothing is decided by it.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn introduce(
-        &self,
-        worker: WorkerId,
-        queue: Queue,
-        slots: usize,
-        now: DateTime<Utc>,
-    ) -> Result<(), sqlx::Error> {
-        match &self.side {
-            Side::Postgres(pool) => workers::introduce(pool, worker, queue, slots, now).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Writes that a worker has ended by itself.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn say_goodbye(&self, worker: WorkerId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-        match &self.side {
-            Side::Postgres(pool) => workers::say_goodbye(pool, worker, now).await,
-            _ => Ok(()),
-        }
     }
 
     /// Settles runs. One that ended by itself starts the count of crashes anew. Returns the jobs it accepted, now or
