@@ -1,6 +1,6 @@
 //! Bulk operations: what a person does to many jobs at once, as things of their own.
 //!
-//! Started as a row, carried out by the leading scheduler ([`slice`]), so that neither a closed browser nor a lost process ends
+//! Started as a row, carried out by the leading scheduler ([`slice()`]), so that neither a closed browser nor a lost process ends
 //! one half-way: each slice and its counts are one transaction, and the next one begins where the last that was committed ended.
 //! A job that is no longer what the filter let through is refused by name and holds nothing up. What died or was enqueued after
 //! the start is left alone, so that an operation ends.

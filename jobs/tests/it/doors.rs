@@ -1,7 +1,5 @@
 //! The door for SQL and the door for Rust, side by side: the same rows, the same answers, the same refusals.
 
-use std::{sync::LazyLock, time::Duration};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::{
     catalog::CATALOG,
@@ -14,18 +12,14 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use queue::{
-    Catalog, Group, Job, JobId, Kind, Outcome, Policy, Priority, Queue, Run, TraceContext,
-    job::Retired,
-    kinds,
+    Catalog, JobId, TraceContext, kinds,
     outbox::{Cause, Enqueued},
 };
 use runtime::{postgres::newest_migration, testing::TestDatabase};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Acquire, PgConnection, PgPool};
 
-use crate::payloads::payloads;
+use crate::{payloads::payloads, shelves::SHELVES};
 
 pub(super) const SELLER: &str = "0193cf5e-7e2a-7c11-9a53-0d6c5f4b2a10";
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -162,66 +156,6 @@ async fn same<C: Send + Sync + 'static>(
     assert_eq!(seen[0], seen[1], "{asked:?}");
     seen.remove(0)
 }
-
-/// Counts shelves: every wish that a kind can have, and that those of the catalog do not have yet.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct CountShelves {
-    /// Whose.
-    #[schemars(regex(pattern = "^[a-zA-Z0-9\"'/<>&\u{1}\t\n\u{7f}äß€😀 -]{1,40}$"), example = "A-1")]
-    seller: String,
-    /// How.
-    #[serde(default = "usual")]
-    #[schemars(regex(pattern = "^(usual|quick)$"), example = &"quick")]
-    how: String,
-    /// Since when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    since: Option<DateTime<Utc>>,
-}
-
-fn usual() -> String {
-    "usual".to_owned()
-}
-
-impl Job for CountShelves {
-    const KIND: &'static str = "count_shelves";
-    const SUMMARY: &'static str = "Counts.";
-    const VERSION: u8 = 3;
-    const POLICY: Policy = Policy::heavy()
-        .priority(Priority::Low)
-        .unique_for(Duration::from_micros(90_000_001))
-        .expires_after(Duration::from_millis(1_500));
-    const GROUP: Group = Group::Field("seller");
-    type Context = ();
-    type Report = ();
-
-    async fn run(&self, (): &(), _: &Run) -> Outcome<()> {
-        Ok(())
-    }
-}
-
-/// Counts boxes.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CountBoxes {}
-
-impl Job for CountBoxes {
-    const KIND: &'static str = "count_boxes";
-    const SUMMARY: &'static str = "Counts.";
-    const POLICY: Policy = Policy::upkeep().unique_while_waiting();
-    const GROUP: Group = Group::Fixed("boxes");
-    type Context = ();
-    type Report = ();
-
-    async fn run(&self, (): &(), _: &Run) -> Outcome<()> {
-        Ok(())
-    }
-}
-
-pub(super) static SHELVES: LazyLock<Catalog<()>> = LazyLock::new(|| {
-    Catalog::new(vec![Kind::of::<CountShelves>(), Kind::of::<CountBoxes>()])
-        .with_retired(vec![Retired { name: "count_bags", queue: Queue::Sync }])
-});
 
 fn wishes() -> impl Strategy<Value = [Option<TimeDelta>; 3]> {
     let moments = [

@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Acquire, PgConnection};
 
-use crate::doors::{Asked, CountBoxes, SELLER, SHELVES, open, row, run};
+use crate::{
+    doors::{Asked, SELLER, open, row, run},
+    shelves::{CountBoxes, SHELVES},
+};
 
 #[tokio::test]
 async fn a_role_needs_nothing_but_to_execute_it_and_can_do_nothing_else() {

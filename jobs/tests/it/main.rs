@@ -4,3 +4,4 @@ mod doors;
 mod kinds_in_sql;
 mod payload_schemas;
 mod payloads;
+mod shelves;
