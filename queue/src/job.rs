@@ -255,7 +255,7 @@ impl<C: Send + Sync + 'static> Kind<C> {
         if misfits.is_empty() {
             return (self.prepare)(payload, cause);
         }
-        let why = misfits.iter().map(|misfit| misfit.why.as_str()).collect::<Vec<_>>().join("; ");
+        let why = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Err(PayloadError::DoesNotFit { kind: self.name, why, misfits })
     }
 

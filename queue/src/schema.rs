@@ -60,13 +60,37 @@ const TOLD: usize = 8;
 pub struct Misfit {
     /// The field; `None` for the payload as a whole, and for an unknown field whose name could be anything.
     pub field: Option<String>,
-    /// What is wrong and what would be right; never what was found.
-    pub why: String,
+    /// What is wrong; never what was found.
+    pub wrong: Wrong,
+    /// What would be right.
+    pub expected: String,
+}
+
+/// What may be wrong in one place of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// It is no object.
+    Shape,
+    /// The kind has no such field.
+    Unknown,
+    /// It has to be there.
+    Missing,
+    /// It is there, and something else.
+    Unfit,
 }
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
+        let (field, expected) = (self.field.as_deref(), &self.expected);
+        match (self.wrong, field) {
+            (Wrong::Shape, _) => write!(f, "it must be {expected}"),
+            (Wrong::Unknown, Some(name)) => write!(f, "there is no field `{name}`; {expected}"),
+            (Wrong::Unknown, None) => write!(f, "there is no field (hidden); {expected}"),
+            (Wrong::Missing, name) => {
+                write!(f, "`{}` is missing; it must be {expected}", name.unwrap_or_default())
+            }
+            (Wrong::Unfit, name) => write!(f, "`{}` must be {expected}", name.unwrap_or_default()),
+        }
     }
 }
 
@@ -129,7 +153,11 @@ impl PayloadSchema {
             } else {
                 format!("with the fields {}", self.names())
             };
-            return vec![Misfit { field: None, why: format!("it must be an object {fields}") }];
+            return vec![Misfit {
+                field: None,
+                wrong: Wrong::Shape,
+                expected: format!("an object {fields}"),
+            }];
         };
         let unknown =
             given.keys().filter(|name| !self.fields.contains_key(*name)).map(|name| self.unknown(name));
@@ -148,13 +176,12 @@ impl PayloadSchema {
         // A name that could be one of ours is most often one of ours, misspelt; any other may be anything.
         let like_ours = |letter: u8| letter.is_ascii_lowercase() || letter == b'_';
         let shown = (1..=30).contains(&name.len()) && name.bytes().all(like_ours);
-        let others = if self.fields.is_empty() {
+        let expected = if self.fields.is_empty() {
             "it has none".to_owned()
         } else {
             format!("the fields are {}", self.names())
         };
-        let quoted = if shown { format!("`{name}`") } else { "(hidden)".to_owned() };
-        Misfit { field: shown.then(|| name.to_owned()), why: format!("there is no field {quoted}; {others}") }
+        Misfit { field: shown.then(|| name.to_owned()), wrong: Wrong::Unknown, expected }
     }
 }
 
@@ -213,12 +240,9 @@ impl Field {
             None => "a text",
         };
         let or_left_out = if self.required { "" } else { ", or left out" };
-        let must_be = format!("must be {what} as {}{or_left_out}", self.example);
-        let why = match given {
-            None => format!("`{name}` is missing; it {must_be}"),
-            Some(_) => format!("`{name}` {must_be}"),
-        };
-        Some(Misfit { field: Some(name.to_owned()), why })
+        let expected = format!("{what} as {}{or_left_out}", self.example);
+        let wrong = if given.is_none() { Wrong::Missing } else { Wrong::Unfit };
+        Some(Misfit { field: Some(name.to_owned()), wrong, expected })
     }
 }
 
@@ -288,8 +312,10 @@ mod tests {
             ),
             (json!(["Ann"]), None, "it must be an object with the fields `seller`".to_owned()),
         ] {
-            let expected = Misfit { field: field.map(str::to_owned), why };
-            assert_eq!(schema.misfits(&payload), [expected], "{payload}");
+            let misfits = schema.misfits(&payload);
+            let told: Vec<_> =
+                misfits.iter().map(|misfit| (misfit.field.as_deref(), misfit.to_string())).collect();
+            assert_eq!(told, [(field, why)], "{payload}");
         }
         assert_eq!(schema.misfits(&json!({"seller": AN_ID})), []);
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use jobs::catalog::CATALOG;
 use queue::{
-    BatchId, Kind, TraceContext, Unique,
+    BatchId, TraceContext, Unique,
     job::PayloadError,
     outbox::{self, Cause, EnqueueError, MAX_PAYLOAD_BYTES, NewJob},
 };
@@ -148,7 +148,7 @@ pub(super) fn prepare(
         expires_at: asked.expires_at,
         trace,
     };
-    let mut job = enqueue::prepare(request, now).map_err(|error| not_prepared(&error, &asked))?;
+    let mut job = enqueue::prepare(request, now).map_err(|error| not_prepared(&error))?;
     job.idempotency_key = key.map(|key| holder.idempotency_key(key));
     job.batch = asked.batch.map(BatchId);
     make_unique(&mut job, &asked)?;
@@ -226,9 +226,9 @@ fn make_unique(job: &mut NewJob, asked: &JobRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn not_prepared(error: &enqueue::EnqueueError, asked: &JobRequest) -> Problem {
+fn not_prepared(error: &enqueue::EnqueueError) -> Problem {
     match error {
-        enqueue::EnqueueError::Payload(payload) => not_a_payload(payload, asked),
+        enqueue::EnqueueError::Payload(payload) => not_a_payload(payload),
         enqueue::EnqueueError::Door(door) => not_taken(door),
         enqueue::EnqueueError::IdempotencyKey { .. } => {
             Problem::field("/idempotency_key", "is not right", "1 to 200 visible ASCII characters")
@@ -239,7 +239,7 @@ fn not_prepared(error: &enqueue::EnqueueError, asked: &JobRequest) -> Problem {
     }
 }
 
-fn not_a_payload(error: &PayloadError, asked: &JobRequest) -> Problem {
+fn not_a_payload(error: &PayloadError) -> Problem {
     match error {
         PayloadError::UnknownKind { close, known, .. } => {
             let expected = match close {
@@ -252,10 +252,7 @@ fn not_a_payload(error: &PayloadError, asked: &JobRequest) -> Problem {
             Problem::field("/kind", "was retired: its jobs are no longer run", format!("one of {known}"))
         }
         // The words have what was sent hidden already.
-        PayloadError::DoesNotFit { why, .. } => {
-            let schema = CATALOG.get(&asked.kind).map(Kind::schema).unwrap_or(&Value::Null);
-            Problem::fields(payload::wrong_fields(schema, &asked.payload, why))
-        }
+        PayloadError::DoesNotFit { why, misfits, .. } => Problem::fields(payload::wrong_fields(misfits, why)),
         PayloadError::TooOld { .. } | PayloadError::TooNew { .. } => {
             Problem::field("/payload", "is of another version", "the kind's current version")
         }
